@@ -1,0 +1,3 @@
+# describe(): None, or a plain tuple that build() takes back. Both return new references.
+cpdef object describe(object dtype)
+cpdef object build(object description)

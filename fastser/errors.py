@@ -1,0 +1,159 @@
+"""The exceptions, and the wording of every one of them.
+
+The rest of the package raises what these functions return, so that a message is written, read and changed in one place.
+Each says what was expected, what came instead, and where: the path inside the object that was being packed
+(``$.jobs[3].callback``), or the byte offset inside the frame that was being read.
+"""
+
+import reprlib
+
+_PATH_LIMIT = 160
+_FIRST_SENTENCE = "This object exceeds the maximum recursion depth. It may contain itself recursively."
+
+
+class FastserError(Exception):
+    """Base class of everything that fastser raises on its own account."""
+
+
+class EncodeError(FastserError, TypeError):
+    """An object cannot be packed. The cause, where there is one, is in ``__cause__``."""
+
+
+class DecodeError(FastserError, ValueError):
+    """The data is not a whole, well-formed frame."""
+
+
+class DepthError(FastserError, RecursionError):
+    """An object or a frame is nested deeper than ``max_depth``, or than the thread's stack allows."""
+
+
+class UnsafeDataError(DecodeError):
+    """A frame read with ``safe=True`` asks for something that would import, call or unpickle."""
+
+
+# --- both directions ---------------------------------------------------------------------------------------------------
+
+
+def depth_exceeded(path: "str | None", max_depth: int, *, decoding: bool, stack: bool) -> DepthError:
+    """`stack`: what ran out is the C stack of the thread, so that a larger max_depth would not help."""
+    where = f" at {shorten(path)}" if path else ""
+    if stack:
+        what = f"The stack of this thread was full{where}, before max_depth={max_depth}"
+        remedy = "run it in a thread with a larger stack (threading.stack_size)"
+        if not decoding:
+            remedy += ", or, if it contains itself, keep track_refs on"
+    else:
+        what = f"max_depth={max_depth} was reached{where}"
+        remedy = "raise max_depth" if decoding else "raise max_depth, or, if it contains itself, keep track_refs on"
+    return DepthError(f"{_FIRST_SENTENCE} {what}: {remedy}.")
+
+
+def bad_option(name: str, expected: str, found: object) -> TypeError:
+    return TypeError(f"{name} must be {expected}, not {reprlib.repr(found)}")
+
+
+# --- packing -----------------------------------------------------------------------------------------------------------
+
+
+def cannot_pack(path: "str | None", type_name: str, reason: object) -> EncodeError:
+    """`reason` is a text or the exception that becomes the cause (``raise cannot_pack(...) from reason``)."""
+    return EncodeError(f"cannot pack the {type_name} at {shorten(path or 'an unknown path')}: {_reason(reason)}")
+
+
+def needs_fallback(path: "str | None", type_name: str) -> EncodeError:
+    return cannot_pack(path, type_name, "it would need pickle, and fallback is None; pass fallback='pickle' or 'cloudpickle'")
+
+
+def changed_while_packing(path: "str | None", type_name: str) -> EncodeError:
+    return cannot_pack(path, type_name, "it changed size while it was being packed; pack a copy, or hold a lock")
+
+
+def too_large(what: str, limit: int, found: int) -> EncodeError:
+    return EncodeError(f"{what} is too large for a frame: expected at most {limit}, found {found}")
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def not_a_frame(expected: bytes, found: bytes, offset: int = 0) -> DecodeError:
+    return DecodeError(f"not a fastser frame: expected {bytes(expected)!r} at offset {offset}, found {bytes(found)!r}")
+
+
+def wrong_version(found: int, supported: int) -> DecodeError:
+    return DecodeError(
+        f"this frame has format version {found}, at offset 4; this reader knows the versions 1 to {supported}: upgrade fastser to read it"
+    )
+
+
+def truncated(needed: int, got: int) -> DecodeError:
+    return DecodeError(f"truncated frame: expected {needed} bytes, found {got}")
+
+
+def bad_frame(expected: str, found: object, offset: "int | str") -> DecodeError:
+    """`offset` is the byte offset within the frame, or a text such as ``column i64, position 3``."""
+    return DecodeError(f"malformed frame {_place(offset)}: expected {expected}, found {found}")
+
+
+def unbacked_items(claimed: int, backed: int, offset: "int | str") -> DecodeError:
+    return DecodeError(f"malformed frame {_place(offset)}: it claims {claimed} items, but its bytes can back only {backed}")
+
+
+def bad_dtype(expected: str, found: object) -> DecodeError:
+    return DecodeError(f"malformed dtype: expected {expected}, found {reprlib.repr(found)}")
+
+
+def dtype_unavailable(what: str) -> DecodeError:
+    return DecodeError(f"this platform has no dtype for {what}: the array was written on another one")
+
+
+def cannot_rebuild(what: str, reason: object, offset: "int | str") -> DecodeError:
+    """The bytes are well-formed, but what they describe could not be made; raised ``from`` the cause."""
+    return DecodeError(f"cannot rebuild {what} {_place(offset)}: {_reason(reason)}")
+
+
+def unsafe(what: str, offset: "int | str") -> UnsafeDataError:
+    return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame; list its class in allow, or trust the data")
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+def end_of_file() -> EOFError:
+    return EOFError("expected a frame, found the end of the file")
+
+
+def not_a_file(method: str, found: object) -> TypeError:
+    return TypeError(f"expected a path or a binary file with {method}(), found {type(found).__name__}")
+
+
+def would_block(action: str) -> BlockingIOError:
+    return BlockingIOError(f"the file is in non-blocking mode and would block on {action}: expected a blocking binary file")
+
+
+def write_stalled(left: int) -> OSError:
+    return OSError(f"the file accepted no more bytes: {left} of the buffer being written were left")
+
+
+# --- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def shorten(path: str) -> str:
+    """Cut a long path in the middle: both ends say where, what lies between is mostly repetition."""
+    if len(path) <= _PATH_LIMIT:
+        return path
+    half = _PATH_LIMIT // 2
+    return f"{path[:half]} … {path[-half:]}"
+
+
+def type_name(obj: object) -> str:
+    """How messages name the type of an object: builtins bare, everything else with its module."""
+    cls = type(obj)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _place(offset: "int | str") -> str:
+    return f"at offset {offset}" if isinstance(offset, int) else f"at {offset}"
+
+
+def _reason(reason: object) -> str:
+    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)

@@ -1,0 +1,85 @@
+"""What to do with the objects of a class that the compiled core does not know.
+
+The core asks for the plan of a class once, remembers it, and carries it out for every instance. The order is: native types
+(which never come here), then what a class says about itself, then pickle. Today every class takes the one plan there is.
+"""
+
+import pickle
+import sys
+
+PICKLE = "pickle"
+
+# What pickle raises on meeting what only cloudpickle can carry: functions and classes that cannot be imported by name
+# (PicklingError, or AttributeError for local ones), modules, cells, code and views of dicts (TypeError).
+_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+
+
+def plan(cls):
+    """Return the plan for the instances of `cls`.
+
+    PICKLE: each object is pickled as a unit, its buffers out of band. It is what a class gets that no better plan fits;
+    plans that pack fields natively, or that call what users registered, are decided here, before it.
+    """
+    return PICKLE
+
+
+def pickle_object(obj, mode):
+    """Pickle one object by protocol 5, with its large buffers out of band.
+
+    Parameters
+    ----------
+    obj : object
+    mode : {"cloudpickle", "pickle"}
+        "cloudpickle" carries by value what no importable module holds; it is several times slower than pickle, so it is asked
+        only when pickle refuses, or names what another process would not find.
+
+    Returns
+    -------
+    payload : bytes
+    buffers : list of pickle.PickleBuffer
+
+    Raises
+    ------
+    Exception
+        Whatever the object's own methods, pickle or cloudpickle raise; when both refuse, cloudpickle's error, since it names
+        the obstacle that is left once everything is done that can be.
+    """
+    if mode == "pickle":
+        return _dumps(pickle, obj)
+    if _pickles_modules_by_value():
+        return _dumps(_cloudpickle(), obj)
+    try:
+        payload, buffers = _dumps(pickle, obj)
+    except _REFUSALS:
+        payload = None
+    if payload is None:
+        return _dumps(_cloudpickle(), obj)
+    if b"__main__" in payload:
+        try:
+            return _dumps(_cloudpickle(), obj)
+        except Exception:
+            # A class of __main__ that cannot go by value (a lock among its attributes, say) still goes by reference.
+            pass
+    return payload, buffers
+
+
+def unpickle_object(payload, buffers):
+    """Load what `pickle_object` returned; `buffers` are views, in the same order, and are not copied."""
+    return pickle.loads(payload, buffers=buffers)
+
+
+def _dumps(module, obj):
+    buffers = []
+    return module.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
+
+
+def _pickles_modules_by_value():
+    # Only an imported cloudpickle can have been told to.
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
+
+
+def _cloudpickle():
+    import cloudpickle  # 15 ms that plain data never pays
+
+    return cloudpickle

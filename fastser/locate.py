@@ -1,0 +1,125 @@
+"""Find where in an object a part of it lies, once packing that part has failed.
+
+The packer keeps no path while it works. When it fails it knows the object it failed on, and this search finds that again, in
+the order in which the packer walks. No recursion, and cycles end: the objects that get here are the ones that went wrong.
+"""
+
+import numpy as np
+
+from fastser.errors import type_name
+
+_KEY_LIMIT = 40
+
+
+def locate(root, target):
+    """Return the path of the first place where `target` itself lies in `root`.
+
+    Parameters
+    ----------
+    root, target : object
+        Compared by identity.
+
+    Returns
+    -------
+    str or None
+        Such as ``$.jobs[3].callback``, where ``$`` is the root. None if `target` is in no container that is packed natively.
+
+    Examples
+    --------
+    >>> from fastser.locate import locate
+    >>> job = object()
+    >>> locate({"jobs": [1, 2, {"call back": job}]}, job)
+    "$.jobs[2]['call back']"
+    """
+    if root is target:
+        return "$"
+    walk = _walk_of(root)
+    if walk is None:
+        return None
+    seen = {id(root)}
+    walks, segments = [walk], ["$"]
+    while walks:
+        for part, make_segment, argument in walks[-1]:
+            if part is target:
+                segments.append(make_segment(argument))
+                return "".join(segments)
+            if id(part) not in seen and (walk := _walk_of(part)) is not None:
+                seen.add(id(part))
+                walks.append(walk)
+                segments.append(make_segment(argument))
+                break
+        else:
+            walks.pop()
+            segments.pop()
+    return None
+
+
+def _walk_of(obj):
+    """An iterator over (part, how to word its place, with what), or None if the packer does not look into `obj`."""
+    walk = _WALKS.get(type(obj))
+    if walk is None or (type(obj) is np.ndarray and obj.dtype != object):
+        return None
+    return walk(obj)
+
+
+def _items(sequence):
+    return ((item, _index, i) for i, item in enumerate(sequence))
+
+
+def _pairs(mapping):
+    for key, value in list(mapping.items()):
+        yield key, _key_itself, key
+        yield value, _value_of, key
+
+
+def _members(members):
+    return ((member, _member, member) for member in list(members))
+
+
+def _elements(array):
+    return ((item, _index, i[0] if array.ndim == 1 else i) for i, item in np.ndenumerate(array))
+
+
+def _bounds(bounds):
+    return ((getattr(bounds, name), _attribute, name) for name in ("start", "stop", "step"))
+
+
+_WALKS = {
+    list: _items,
+    tuple: _items,
+    dict: _pairs,
+    set: _members,
+    frozenset: _members,
+    slice: _bounds,
+    np.ndarray: _elements,
+}
+
+
+def _index(i):
+    return f"[{', '.join(map(str, i))}]" if type(i) is tuple and i else f"[{i}]"
+
+
+def _attribute(name):
+    return f".{name}"
+
+
+def _value_of(key):
+    if type(key) is str and key.isidentifier() and len(key) <= _KEY_LIMIT:
+        return f".{key}"
+    return f"[{_short_repr(key)}]"
+
+
+def _key_itself(key):
+    return f".key({type_name(key)})"
+
+
+def _member(member):
+    return f"{{{type_name(member)}}}"
+
+
+def _short_repr(key):
+    try:
+        text = repr(key[: _KEY_LIMIT + 1] if type(key) in (str, bytes) else key)
+    except Exception:
+        text = f"<{type_name(key)}>"
+    return text if len(text) <= _KEY_LIMIT else text[: _KEY_LIMIT - 1] + "…"
