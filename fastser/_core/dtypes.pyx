@@ -58,7 +58,7 @@ cdef frozenset NUMBERS = frozenset(
 )
 cdef type RECORD = np.record
 cdef type VOID = np.void
-cdef type STRING = np.dtypes.StringDType
+cdef object STRING = np.dtypes.StringDType
 cdef bint HOST_IS_BIG = np.little_endian is False
 # Where a long double is nothing but a double it is described as one.
 cdef bint LONG_DOUBLE_IS_OWN = LDBL_MANT_DIG != DBL_MANT_DIG
