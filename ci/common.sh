@@ -1,0 +1,51 @@
+# What ci/test and ci/bench share: look for what they need, then build and install the wheel.
+# Sourced. Leaves $root, $work (a temporary directory) and $python (of the fresh environment).
+set -eo pipefail
+exec </dev/null
+unset PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+command=ci/$(basename "$0")
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+base=${PYTHON:-python3}
+
+say() { echo "$command: $*"; }
+die() { say "$*" >&2; exit 1; }
+
+# Each thing that may be missing is named in one line, before anything is built.
+"$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    die "needs Python 3.10 or newer; '$base' is not one (set PYTHON to one that is)"
+"$base" -c 'import venv, ensurepip' 2>/dev/null ||
+    die "needs the modules venv and ensurepip of '$base' (Debian and Ubuntu: apt install python3-venv)"
+compiler=${CC:-$("$base" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "")')}
+if [ -n "$compiler" ]; then # on Windows setuptools finds its own
+    headers=$("$base" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    echo '#include <stdlib.h>' | $compiler -fsyntax-only -xc - 2>/dev/null ||
+        die "needs a C compiler; '$compiler' does not work (Debian and Ubuntu: apt install gcc libc6-dev)"
+    echo '#include <Python.h>' | $compiler -fsyntax-only -I"$headers" -xc - 2>/dev/null ||
+        die "needs the headers of Python, Python.h, in $headers (Debian and Ubuntu: apt install python3-dev)"
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/fastser.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+[ -n "$HOME" ] || export HOME=$work
+
+# fresh NAME: a new virtual environment; sets $python to its interpreter.
+fresh() {
+    "$base" -m venv "$work/$1"
+    python=$work/$1/bin/python
+    [ -e "$python" ] || python=$work/$1/Scripts/python
+}
+
+# install REQUIREMENT...: into the environment that fresh made last.
+install() { "$python" -m pip install --quiet "$@"; }
+
+# The wheel is built from the sdist, each in an environment of the project's own build requirements:
+# nothing left over in the tree can get into it, and a file that the sdist lacks is noticed.
+fresh build
+install --retries 1 --timeout 20 build >"$work/log" 2>&1 ||
+    die "needs the package registry; pip could not install 'build' ($(grep ERROR "$work/log" | tail -n 1))"
+say "building the sdist and the wheel with $("$python" --version)"
+"$python" -m build --outdir "$work/dist" "$root" >"$work/log" 2>&1 ||
+    { cat "$work/log"; die "the build failed"; }
+wheel=$(echo "$work"/dist/*.whl)

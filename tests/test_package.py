@@ -1,0 +1,327 @@
+"""The package as a whole: who imports whom, what is public, what is shipped, what a type checker sees."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import fastser
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "fastser"
+CORE = PACKAGE / "_core"
+
+
+# --- who imports whom --------------------------------------------------------------------------------------------------
+
+# Each module may import from earlier layers only, and within its own layer only where SIDEWAYS says so. A header of the core
+# that is not named here is a leaf: it knows one kind of value or run, both ways.
+LAYERS = [
+    {"errors"},
+    {"fallback", "locate"},
+    {"_core.abi", "_core.capi", "_core.tags"},
+    {"_core.buffer"},
+    {"_core.columns"},
+    {"LEAF"},
+    {"_core.packed", "_core.dtypes"},
+    {"_core.encode", "_core.decode", "_core.arrow_in"},
+    {"api"},
+    {"store"},
+    {"integrations"},
+    {"__init__"},
+    {"__main__"},
+]
+
+
+def sources():
+    """The modules of the tree, as {name relative to fastser: [files]}; a .pyx and its .pxd are one module."""
+    modules = {}
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.suffix in (".py", ".pyx", ".pxd"):
+            name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+            modules.setdefault(name.removesuffix(".__init__"), []).append(path)
+    modules.pop("_core")  # empty: it only makes a package of the folder
+    return modules
+
+
+def rank(module):
+    top = module.split(".")[0]
+    for i, layer in enumerate(LAYERS):
+        if module in layer or (top in layer and top != "_core"):
+            return i
+    assert module.startswith("_core."), f"give {module} its place in LAYERS"
+    return LAYERS.index({"LEAF"})
+
+
+CYTHON_IMPORT = re.compile(
+    r"""^\s*(?:
+        from\s+(?P<module>fastser[\w.]*|\.[\w.]*)\s+(?:cimport|import)\s+(?P<names>\([^)]*\)|[^\n#;]*)
+      | (?:cimport|import)\s+(?P<direct>fastser[\w.]*)
+    )""",
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+def imported(path):
+    """The modules of fastser that a source file imports, anywhere in it, relative to fastser."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "fastser")
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports by a relative name"
+                if node.module.split(".")[0] == "fastser":
+                    yield from resolve(node.module, [alias.name for alias in node.names])
+    else:
+        for match in CYTHON_IMPORT.finditer(text):
+            if match["direct"]:
+                yield match["direct"]
+                continue
+            assert match["module"].startswith("fastser"), f"{path} imports by a relative name"
+            names = re.sub(r"#[^\n]*", "", match["names"]).strip("() \n").split(",")
+            yield from resolve(match["module"], [name.split()[0] for name in names if name.strip()])
+
+
+def resolve(module, names):
+    """`from module import names`: the names that are modules themselves, else the module."""
+    folder = ROOT.joinpath(*module.split("."))
+    submodules = [name for name in names if any((folder / name).with_suffix(s).exists() for s in (".py", ".pyx", ".pxd"))]
+    yield from (f"{module}.{name}" for name in submodules)
+    if len(submodules) < len(names):
+        yield module
+
+
+def imports_of(name, files):
+    found = {m.removeprefix("fastser").removeprefix(".") or "__init__" for path in files for m in imported(path)}
+    return found - {name}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name, files", sources().items(), ids=sources())
+def test_imports_point_one_way(name, files):
+    for other in imports_of(name, files):
+        if rank(name) == rank(other) == LAYERS.index({"LEAF"}):
+            continue  # among the headers the compiler itself allows no circle
+        if name.split(".")[0] == other.split(".")[0] in ("store", "integrations"):
+            continue
+        assert rank(other) < rank(name), f"fastser.{name} must not import fastser.{other}"
+
+
+@pytest.mark.core
+def test_the_import_reader_reads_every_form_of_import(tmp_path):
+    source = tmp_path / "x.pyx"
+    source.write_text(
+        "from fastser._core.buffer cimport (\n    Buffer,  # a (comment)\n    reserve,\n)\n"
+        "cimport fastser._core.capi as capi\n"
+        "from fastser import errors\n"
+        "    from fastser import __version__\n"
+        "from libc.string cimport memcpy\n"
+        "from fastser._core cimport tags\n",
+        encoding="utf-8",
+    )
+    assert list(imported(source)) == [
+        "fastser._core.buffer", "fastser._core.capi", "fastser.errors", "fastser", "fastser._core.tags"
+    ]  # fmt: skip
+
+
+@pytest.mark.core
+def test_init_only_reexports():
+    body = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    for node in body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        dunder = isinstance(node, ast.Assign) and all(t.id in ("__all__", "__version__") for t in node.targets)
+        assert docstring or dunder or isinstance(node, ast.ImportFrom), ast.unparse(node)
+
+
+@pytest.mark.core
+def test_importing_fastser_imports_no_engine_and_no_cloudpickle():
+    heavy = ["pyarrow", "polars", "duckdb", "pandas", "cloudpickle", "multiprocessing"]
+    program = f"import fastser, sys; print([name for name in {heavy} if name in sys.modules])"
+    assert run(sys.executable, "-c", program).strip() == "[]"
+
+
+# --- what is public ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.core
+def test_public_names():
+    assert sorted(fastser.__all__) == [
+        "DecodeError",
+        "DepthError",
+        "EncodeError",
+        "FastserError",
+        "Packed",
+        "Serializer",
+        "UnsafeDataError",
+        "dump",
+        "dumps",
+        "load",
+        "loads",
+        "pack",
+    ]  # fmt: skip
+    for name in fastser.__all__:
+        assert getattr(fastser, name).__doc__, f"fastser.{name} has no docstring"
+
+
+@pytest.mark.core
+def test_the_hot_functions_are_the_compiled_ones():
+    for name in ("dumps", "loads", "pack"):
+        assert type(getattr(fastser, name)) is type(len), f"fastser.{name} is wrapped"
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "name, bases",
+    [
+        ("FastserError", (Exception,)),
+        ("EncodeError", (fastser.FastserError, TypeError)),
+        ("DecodeError", (fastser.FastserError, ValueError)),
+        ("DepthError", (fastser.FastserError, RecursionError)),
+        ("UnsafeDataError", (fastser.DecodeError,)),
+    ],
+)
+def test_exception_hierarchy(name, bases):
+    assert getattr(fastser, name).__bases__ == bases
+
+
+@pytest.mark.core
+def test_version_is_the_same_everywhere():
+    declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert fastser.__version__ == declared
+    assert importlib.metadata.version("fastser") == declared
+
+
+# --- what is in the tree, and what is shipped --------------------------------------------------------------------------
+
+BUILD_PRODUCTS = {"build", "dist", "__pycache__", "htmlcov"}
+
+
+def text_files():
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [f for f in folders if f not in BUILD_PRODUCTS and (not f.startswith(".") or f == ".ci") and not f.endswith(".egg-info")]
+        for name in names:
+            content = Path(folder, name).read_bytes()
+            if b"\0" not in content:
+                yield Path(folder, name).relative_to(ROOT), content.decode("utf-8", "replace")
+
+
+@pytest.mark.core
+def test_no_file_speaks_of_somebodys_machine():
+    # Absolute paths of a home or of a workplace; system paths such as /dev/shm are fine.
+    forbidden = re.compile(r"(?<![\w.])/(?:home|root|Users|work|workspace)/\w|[A-Z]:\\Users\\")
+    found = [f"{path}: {m[0]}" for path, text in text_files() for m in forbidden.finditer(text) if path.name != "test_package.py"]
+    assert found == []
+
+
+@pytest.fixture(scope="module")
+def dist():
+    folder = os.environ.get("FASTSER_DIST")
+    if folder is None:
+        pytest.skip("ci/test builds the sdist and the wheel, and passes their folder as FASTSER_DIST")
+    return Path(folder)
+
+
+def test_sdist_holds_what_it_takes_to_build_test_and_measure(dist):
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        shipped = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("fastser", "tests", "benchmarks", "docs", "ci", ".ci")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix not in (".c", ".html", ".so", ".pyd", ".pyc")
+    }
+    wanted |= {"pyproject.toml", "setup.py", "README.md", "LICENSE"}
+    assert wanted - shipped == set()
+    assert [name for name in shipped if name.endswith((".c", ".so", ".pyd", ".pyc"))] == []
+
+
+def test_wheel_holds_the_package_and_no_sources_of_the_core(dist):
+    (path,) = dist.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+    compiled = {name.rpartition("/")[2].split(".")[0] for name in shipped if name.endswith((".so", ".pyd"))}
+    assert compiled == {path.stem for path in CORE.glob("*.pyx")}
+    wanted = {path.relative_to(ROOT).as_posix() for suffix in ("*.py", "*.pyi", "py.typed") for path in PACKAGE.rglob(suffix)}
+    assert {name for name in shipped if not name.endswith((".so", ".pyd"))} == wanted
+
+
+# --- what a type checker sees ------------------------------------------------------------------------------------------
+
+TYPED_PROGRAM = """
+import io
+from typing import Any, Literal
+
+import fastser
+
+frame: bytes = fastser.dumps({"a": [1, 2]}, track_refs=False, max_depth=10, fallback=None)
+thing: Any = fastser.loads(memoryview(frame), safe=True, allow=[complex], max_depth=10)
+packed: fastser.Packed = fastser.pack([1.5])
+size: int = packed.nbytes
+parts: list[memoryview] = packed.buffers()
+packed.write_into(bytearray(size))
+whole: bytes = packed.to_bytes()
+schema, array = packed.__arrow_c_array__()
+again: Any = fastser.loads(packed)
+
+file = io.BytesIO()
+fastser.dump([1], file)
+one: Any = fastser.load(file)
+
+serializer = fastser.Serializer(track_refs=False, fallback="pickle", safe=True)
+frame = serializer.dumps(1)
+other: Any = serializer.loads(frame)
+
+try:
+    fastser.loads(b"")
+except fastser.UnsafeDataError as error:
+    unsafe: fastser.DecodeError = error
+except (fastser.DecodeError, fastser.DepthError, fastser.EncodeError) as error:
+    general: fastser.FastserError = error
+"""
+
+# One wrong use a line: each must be found.
+MISUSES = """
+import fastser
+fastser.dumps(1, fallback="json")
+fastser.dumps(1, 2)
+fastser.loads("text")
+fastser.pack(1).nbytes = 2
+number: int = fastser.dumps(1)
+"""
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def mypy(program, folder):
+    (folder / "program.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "program.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+
+
+def test_a_strict_type_checker_accepts_the_public_api(tmp_path):
+    pytest.importorskip("mypy")
+    assert mypy(TYPED_PROGRAM, tmp_path) == ""
+
+
+def test_a_strict_type_checker_finds_misuse(tmp_path):
+    pytest.importorskip("mypy")
+    lines = [int(line) for line in re.findall(r"^program\.py:(\d+): error", mypy(MISUSES, tmp_path), re.MULTILINE)]
+    assert lines == [3, 4, 5, 6, 7]
+
+
+def test_stubs_agree_with_the_compiled_functions(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "allowed").write_text("", encoding="utf-8")
+    run(sys.executable, "-m", "mypy.stubtest", "fastser", "--allowlist", "allowed", cwd=tmp_path)
