@@ -14,6 +14,10 @@ A description is a plain tuple that starts with its kind:
 "O" and "T" occur at the top only: elements that hold pointers never lie inside others.
 """
 
+cdef extern from *:
+    # NumPy's headers show StringDType's fields only to those who ask for 2.0.
+    "#define NPY_TARGET_VERSION NPY_2_0_API_VERSION"
+
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject, PyTypeObject
