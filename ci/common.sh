@@ -38,7 +38,7 @@ fresh() {
 }
 
 # install REQUIREMENT...: into the environment that fresh made last.
-install() { "$python" -m pip install --quiet "$@"; }
+install() { "$python" -m pip install -qq "$@"; }
 
 # The wheel is built from the sdist, each in an environment of the project's own build requirements:
 # nothing left over in the tree can get into it, and a file that the sdist lacks is noticed.

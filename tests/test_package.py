@@ -61,7 +61,7 @@ def rank(module):
 
 CYTHON_IMPORT = re.compile(
     r"""^\s*(?:
-        from\s+(?P<module>fastser[\w.]*|\.[\w.]*)\s+(?:cimport|import)\s+(?P<names>\([^)]*\)|[^\n#;]*)
+        from\s+(?P<module>fastser[\w.]*|\.[\w.]*)\s+(?:cimport|import)\s+(?P<names>\([^)]*\)|[^\n;]*)
       | (?:cimport|import)\s+(?P<direct>fastser[\w.]*)
     )""",
     re.VERBOSE | re.MULTILINE,
@@ -80,12 +80,12 @@ def imported(path):
                 if node.module.split(".")[0] == "fastser":
                     yield from resolve(node.module, [alias.name for alias in node.names])
     else:
-        for match in CYTHON_IMPORT.finditer(text):
+        for match in CYTHON_IMPORT.finditer(re.sub(r"#.*", "", text)):
             if match["direct"]:
                 yield match["direct"]
                 continue
             assert match["module"].startswith("fastser"), f"{path} imports by a relative name"
-            names = re.sub(r"#[^\n]*", "", match["names"]).strip("() \n").split(",")
+            names = match["names"].strip("() \n").split(",")
             yield from resolve(match["module"], [name.split()[0] for name in names if name.strip()])
 
 
@@ -214,9 +214,10 @@ def text_files():
 
 @pytest.mark.core
 def test_no_file_speaks_of_somebodys_machine():
-    # Absolute paths of a home or of a workplace; system paths such as /dev/shm are fine.
-    forbidden = re.compile(r"(?<![\w.])/(?:home|root|Users|work|workspace)/\w|[A-Z]:\\Users\\")
-    found = [f"{path}: {m[0]}" for path, text in text_files() for m in forbidden.finditer(text) if path.name != "test_package.py"]
+    forbidden = r"(?<![\w.])/(?:home|root|Users)/\w|[A-Z]:\\Users\\"
+    if len(ROOT.parts) > 2:
+        forbidden += "|" + re.escape(str(ROOT))
+    found = [f"{path}: {match[0]}" for path, text in text_files() for match in re.finditer(forbidden, text)]
     assert found == []
 
 
@@ -317,11 +318,14 @@ def test_a_strict_type_checker_accepts_the_public_api(tmp_path):
 
 def test_a_strict_type_checker_finds_misuse(tmp_path):
     pytest.importorskip("mypy")
-    lines = [int(line) for line in re.findall(r"^program\.py:(\d+): error", mypy(MISUSES, tmp_path), re.MULTILINE)]
-    assert lines == [3, 4, 5, 6, 7]
+    lines = {int(line) for line in re.findall(r"^program\.py:(\d+): error", mypy(MISUSES, tmp_path), re.MULTILINE)}
+    assert lines == {3, 4, 5, 6, 7}
 
 
 def test_stubs_agree_with_the_compiled_functions(tmp_path):
     pytest.importorskip("mypy")
-    (tmp_path / "allowed").write_text("", encoding="utf-8")
-    run(sys.executable, "-m", "mypy.stubtest", "fastser", "--allowlist", "allowed", cwd=tmp_path)
+    (tmp_path / "mypy.ini").write_text("[mypy]\nignore_missing_imports = True\n", encoding="utf-8")
+    (tmp_path / "allowed").write_text(r"fastser\._core\..*\.__test__", encoding="utf-8")  # Cython's, for doctest
+    modules = [f"fastser._core.{stub.stem}" for stub in sorted(CORE.glob("*.pyi"))]
+    options = ["--mypy-config-file", "mypy.ini", "--allowlist", "allowed", "--ignore-unused-allowlist"]
+    run(sys.executable, "-m", "mypy.stubtest", *options, *modules, cwd=tmp_path)

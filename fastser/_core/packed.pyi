@@ -1,7 +1,8 @@
-from typing import Any, Protocol, SupportsIndex, final
+from typing import Any, Protocol, SupportsIndex, final, type_check_only
 
 from typing_extensions import Buffer
 
+@type_check_only
 class ArrowArrayExportable(Protocol):
     """What exports one array through the Arrow PyCapsule interface."""
 
