@@ -34,7 +34,7 @@ class UnsafeDataError(DecodeError):
 # --- both directions ---------------------------------------------------------------------------------------------------
 
 
-def depth_exceeded(path: "str | None", max_depth: int, *, decoding: bool, stack: bool) -> DepthError:
+def depth_exceeded(path: str | None, max_depth: int, *, decoding: bool, stack: bool) -> DepthError:
     """`stack`: what ran out is the C stack of the thread, so that a larger max_depth would not help."""
     where = f" at {shorten(path)}" if path else ""
     if stack:
@@ -55,16 +55,16 @@ def bad_option(name: str, expected: str, found: object) -> TypeError:
 # --- packing -----------------------------------------------------------------------------------------------------------
 
 
-def cannot_pack(path: "str | None", type_name: str, reason: object) -> EncodeError:
+def cannot_pack(path: str | None, type_name: str, reason: object) -> EncodeError:
     """`reason` is a text or the exception that becomes the cause (``raise cannot_pack(...) from reason``)."""
     return EncodeError(f"cannot pack the {type_name} at {shorten(path or 'an unknown path')}: {_reason(reason)}")
 
 
-def needs_fallback(path: "str | None", type_name: str) -> EncodeError:
+def needs_fallback(path: str | None, type_name: str) -> EncodeError:
     return cannot_pack(path, type_name, "it would need pickle, and fallback is None; pass fallback='pickle' or 'cloudpickle'")
 
 
-def changed_while_packing(path: "str | None", type_name: str) -> EncodeError:
+def changed_while_packing(path: str | None, type_name: str) -> EncodeError:
     return cannot_pack(path, type_name, "it changed size while it was being packed; pack a copy, or hold a lock")
 
 
@@ -89,12 +89,12 @@ def truncated(needed: int, got: int) -> DecodeError:
     return DecodeError(f"truncated frame: expected {needed} bytes, found {got}")
 
 
-def bad_frame(expected: str, found: object, offset: "int | str") -> DecodeError:
+def bad_frame(expected: str, found: object, offset: int | str) -> DecodeError:
     """`offset` is the byte offset within the frame, or a text such as ``column i64, position 3``."""
     return DecodeError(f"malformed frame {_place(offset)}: expected {expected}, found {found}")
 
 
-def unbacked_items(claimed: int, backed: int, offset: "int | str") -> DecodeError:
+def unbacked_items(claimed: int, backed: int, offset: int | str) -> DecodeError:
     return DecodeError(f"malformed frame {_place(offset)}: it claims {claimed} items, but its bytes can back only {backed}")
 
 
@@ -106,12 +106,12 @@ def dtype_unavailable(what: str) -> DecodeError:
     return DecodeError(f"this platform has no dtype for {what}: the array was written on another one")
 
 
-def cannot_rebuild(what: str, reason: object, offset: "int | str") -> DecodeError:
+def cannot_rebuild(what: str, reason: object, offset: int | str) -> DecodeError:
     """The bytes are well-formed, but what they describe could not be made; raised ``from`` the cause."""
     return DecodeError(f"cannot rebuild {what} {_place(offset)}: {_reason(reason)}")
 
 
-def unsafe(what: str, offset: "int | str") -> UnsafeDataError:
+def unsafe(what: str, offset: int | str) -> UnsafeDataError:
     return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame; list its class in allow, or trust the data")
 
 
@@ -151,7 +151,7 @@ def type_name(obj: object) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _place(offset: "int | str") -> str:
+def _place(offset: int | str) -> str:
     return f"at offset {offset}" if isinstance(offset, int) else f"at {offset}"
 
 

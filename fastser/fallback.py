@@ -6,6 +6,11 @@ The core asks for the plan of a class once, remembers it, and carries it out for
 
 import pickle
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 PICKLE = "pickle"
 
@@ -14,7 +19,7 @@ PICKLE = "pickle"
 _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 
 
-def plan(cls):
+def plan(cls: type) -> str:
     """Return the plan for the instances of `cls`.
 
     PICKLE: each object is pickled as a unit, its buffers out of band. It is what a class gets that no better plan fits;
@@ -23,7 +28,7 @@ def plan(cls):
     return PICKLE
 
 
-def pickle_object(obj, mode):
+def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
     """Pickle one object by protocol 5, with its large buffers out of band.
 
     Parameters
@@ -55,31 +60,27 @@ def pickle_object(obj, mode):
     if payload is None:
         return _dumps(_cloudpickle(), obj)
     if b"__main__" in payload:
-        try:
+        # A class of __main__ that cannot go by value (a lock among its attributes, say) still goes by reference.
+        with suppress(Exception):
             return _dumps(_cloudpickle(), obj)
-        except Exception:
-            # A class of __main__ that cannot go by value (a lock among its attributes, say) still goes by reference.
-            pass
     return payload, buffers
 
 
-def unpickle_object(payload, buffers):
+def unpickle_object(payload: Any, buffers: Iterable[Any]) -> Any:
     """Load what `pickle_object` returned; `buffers` are views, in the same order, and are not copied."""
     return pickle.loads(payload, buffers=buffers)
 
 
-def _dumps(module, obj):
-    buffers = []
+def _dumps(module: ModuleType, obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    buffers: list[pickle.PickleBuffer] = []
     return module.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
 
 
-def _pickles_modules_by_value():
+def _pickles_modules_by_value() -> bool:
     # Only an imported cloudpickle can have been told to.
     cloudpickle = sys.modules.get("cloudpickle")
     return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
 
 
-def _cloudpickle():
-    import cloudpickle  # 15 ms that plain data never pays
-
-    return cloudpickle
+def _cloudpickle() -> ModuleType:
+    return import_module("cloudpickle")  # not at the top: plain data need not wait for it

@@ -4,14 +4,20 @@ The packer keeps no path while it works. When it fails it knows the object it fa
 the order in which the packer walks. No recursion, and cycles end: the objects that get here are the ones that went wrong.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
 from fastser.errors import type_name
 
 _KEY_LIMIT = 40
 
+# A part, what words its place, and with what.
+Part = tuple[Any, Callable[[Any], str], Any]
 
-def locate(root, target):
+
+def locate(root: object, target: object) -> str | None:
     """Return the path of the first place where `target` itself lies in `root`.
 
     Parameters
@@ -54,37 +60,37 @@ def locate(root, target):
     return None
 
 
-def _walk_of(obj):
-    """An iterator over (part, how to word its place, with what), or None if the packer does not look into `obj`."""
+def _walk_of(obj: Any) -> Iterator[Part] | None:
+    """The parts of `obj` in order, or None if the packer does not look into it."""
     walk = _WALKS.get(type(obj))
     if walk is None or (type(obj) is np.ndarray and obj.dtype != object):
         return None
     return walk(obj)
 
 
-def _items(sequence):
+def _items(sequence: Any) -> Iterator[Part]:
     return ((item, _index, i) for i, item in enumerate(sequence))
 
 
-def _pairs(mapping):
+def _pairs(mapping: Any) -> Iterator[Part]:
     for key, value in list(mapping.items()):
         yield key, _key_itself, key
         yield value, _value_of, key
 
 
-def _members(members):
+def _members(members: Any) -> Iterator[Part]:
     return ((member, _member, member) for member in list(members))
 
 
-def _elements(array):
+def _elements(array: Any) -> Iterator[Part]:
     return ((item, _index, i[0] if array.ndim == 1 else i) for i, item in np.ndenumerate(array))
 
 
-def _bounds(bounds):
+def _bounds(bounds: Any) -> Iterator[Part]:
     return ((getattr(bounds, name), _attribute, name) for name in ("start", "stop", "step"))
 
 
-_WALKS = {
+_WALKS: dict[type, Callable[[Any], Iterator[Part]]] = {
     list: _items,
     tuple: _items,
     dict: _pairs,
@@ -95,29 +101,29 @@ _WALKS = {
 }
 
 
-def _index(i):
+def _index(i: Any) -> str:
     return f"[{', '.join(map(str, i))}]" if type(i) is tuple and i else f"[{i}]"
 
 
-def _attribute(name):
+def _attribute(name: Any) -> str:
     return f".{name}"
 
 
-def _value_of(key):
+def _value_of(key: Any) -> str:
     if type(key) is str and key.isidentifier() and len(key) <= _KEY_LIMIT:
         return f".{key}"
     return f"[{_short_repr(key)}]"
 
 
-def _key_itself(key):
+def _key_itself(key: Any) -> str:
     return f".key({type_name(key)})"
 
 
-def _member(member):
+def _member(member: Any) -> str:
     return f"{{{type_name(member)}}}"
 
 
-def _short_repr(key):
+def _short_repr(key: Any) -> str:
     try:
         text = repr(key[: _KEY_LIMIT + 1] if type(key) in (str, bytes) else key)
     except Exception:

@@ -1,0 +1,27 @@
+"""Pack Python objects as Arrow columns: a pickle for data, fast and without copies.
+
+`loads` and `load` trust their input as pickle does: a frame from a stranger can run any code. ``safe=True`` is for those.
+"""
+
+from fastser._core.decode import loads
+from fastser._core.encode import dumps, pack
+from fastser._core.packed import Packed
+from fastser.api import Serializer, dump, load
+from fastser.errors import DecodeError, DepthError, EncodeError, FastserError, UnsafeDataError
+
+__all__ = [
+    "DecodeError",
+    "DepthError",
+    "EncodeError",
+    "FastserError",
+    "Packed",
+    "Serializer",
+    "UnsafeDataError",
+    "dump",
+    "dumps",
+    "load",
+    "loads",
+    "pack",
+]
+
+__version__ = "0.1.0"

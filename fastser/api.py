@@ -1,0 +1,263 @@
+"""What wraps the compiled functions: files, and options chosen once."""
+
+import functools
+import io
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from fastser import errors
+from fastser._core.decode import loads
+from fastser._core.encode import dumps, pack
+from fastser._core.packed import HEADER_SIZE, Packed, frame_length
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_PATHS = (str, bytes, os.PathLike)
+Fallback = Literal["cloudpickle", "pickle"] | None
+
+# What is allocated on the word of a header alone, where a file does not tell how much it holds.
+_FIRST_STEP = 1 << 20
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+def dump(
+    obj: object,
+    file: Path | BinaryIO,
+    *,
+    track_refs: bool = True,
+    max_depth: int = 1000,
+    fallback: Fallback = "cloudpickle",
+) -> None:
+    """Write an object to a file as one frame.
+
+    Large buffers go from where they lie to the file; no frame is put together in memory.
+
+    Parameters
+    ----------
+    obj : object
+    file : path or binary file
+        A path is replaced as a whole once everything is written, so that it holds either the old contents or the new.
+        To a file the frame is written at its position; frames may follow one another.
+    track_refs, max_depth, fallback
+        As for `dumps`.
+
+    Raises
+    ------
+    EncodeError, DepthError
+        The object cannot be packed. Nothing has been written.
+    OSError
+        Writing failed. A path is as it was; a file may hold a part of the frame.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> fastser.dump([1, 2], file)
+    >>> fastser.dump({"a": 3}, file)
+    >>> position = file.seek(0)
+    >>> fastser.load(file), fastser.load(file)
+    ([1, 2], {'a': 3})
+    """
+    if not isinstance(file, _PATHS) and not hasattr(file, "write"):
+        raise errors.not_a_file("write", file)
+    packed = pack(obj, track_refs=track_refs, max_depth=max_depth, fallback=fallback)
+    if isinstance(file, _PATHS):
+        _write_path(os.fsdecode(file), packed)
+    else:
+        _write_file(file, packed)
+
+
+def load(
+    file: Path | BinaryIO,
+    *,
+    safe: bool = False,
+    allow: Iterable[type] = (),
+    max_depth: int = 1000,
+) -> Any:
+    """Read one frame from a file and rebuild its object.
+
+    Trusts the file as pickle does, unless `safe` is set.
+
+    Parameters
+    ----------
+    file : path or binary file
+        From a path the first frame is read; a file is left behind the frame, where the next one may begin.
+    safe, allow, max_depth
+        As for `loads`.
+
+    Returns
+    -------
+    object
+        Its arrays are writable views of the memory that the frame was read into.
+
+    Raises
+    ------
+    EOFError
+        The file is at its end.
+    DecodeError
+        What follows is not a whole frame.
+
+    Examples
+    --------
+    >>> import io
+    >>> fastser.load(io.BytesIO(fastser.dumps("text")))
+    'text'
+    """
+    if isinstance(file, _PATHS):
+        with open(file, "rb", buffering=0) as opened:
+            frame = _read_frame(opened)
+    else:
+        frame = _read_frame(file)
+    return loads(frame, safe=safe, allow=allow, max_depth=max_depth)
+
+
+def _write_path(path: str, packed: Packed) -> None:
+    path = os.path.realpath(path)  # what a symbolic link leads to is replaced, not the link
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(path, "wb") as device:
+            return _write_file(device, packed)
+    temporary = os.path.join(os.path.dirname(path), f".fastser-{secrets.token_hex(8)}.tmp")
+    try:
+        if mode is not None:
+            open(path, "r+b").close()  # a file that may not be written must not be replaced either
+        with open(temporary, "xb") as file:
+            if mode is not None:
+                os.chmod(temporary, stat.S_IMODE(mode))
+            _write_file(file, packed)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename == temporary:
+            error.filename = path
+        raise
+
+
+def _write_file(file: BinaryIO, packed: Packed) -> None:
+    for buffer in packed.buffers():
+        while buffer.nbytes:
+            written = file.write(buffer)
+            if written is None:
+                # Only raw files say None for "would block"; others mean that everything was written.
+                if isinstance(file, io.RawIOBase):
+                    raise errors.would_block("writing")
+                break
+            if not written:
+                raise errors.write_stalled(buffer.nbytes)
+            buffer = buffer[written:]
+
+
+def _read_frame(file: BinaryIO) -> memoryview:
+    """The next frame, or what there is of it: `loads` says what is missing."""
+    if not hasattr(file, "readinto"):
+        raise errors.not_a_file("readinto", file)
+    frame = memoryview(bytearray(HEADER_SIZE))
+    filled = _fill(file, frame, 0)
+    if not filled:
+        raise errors.end_of_file()
+    total = max(frame_length(frame[:filled]), HEADER_SIZE)
+    # The length is the header's claim. Memory follows what the file is known to hold, then what it turned out to hold.
+    size = min(total, max(_size_of(file), _FIRST_STEP))
+    while True:
+        head, frame = frame, np.empty(size, np.uint8).data
+        frame[:filled] = head
+        filled = _fill(file, frame, filled)
+        if filled < size or size == total:
+            return frame[:filled]
+        size = min(total, 2 * size)
+
+
+def _fill(file: BinaryIO, view: memoryview, filled: int) -> int:
+    while filled < len(view):
+        count = file.readinto(view[filled:])  # type: ignore[attr-defined]
+        if count is None:
+            raise errors.would_block("reading")
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _size_of(file: BinaryIO) -> int:
+    try:
+        found = os.fstat(file.fileno())
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+# --- options chosen once -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serializer:
+    """The functions of this package with their options chosen once.
+
+    Parameters
+    ----------
+    track_refs, max_depth, fallback
+        As for `dumps`.
+    safe, allow
+        As for `loads`.
+
+    Attributes
+    ----------
+    dumps, pack, dump, loads, load : callable
+        As the functions of the same names, without the options.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An option is none of those that the functions take.
+
+    Notes
+    -----
+    A serializer cannot be changed, is equal to another one with the same options, and can be pickled.
+
+    Examples
+    --------
+    >>> serializer = fastser.Serializer(track_refs=False, max_depth=50)
+    >>> serializer.loads(serializer.dumps([1, 2]))
+    [1, 2]
+    """
+
+    track_refs: bool = True
+    max_depth: int = 1000
+    fallback: Fallback = "cloudpickle"
+    safe: bool = False
+    allow: Iterable[type] = ()
+
+    dumps: Callable[[object], bytes] = field(init=False, repr=False, compare=False)
+    pack: Callable[[object], Packed] = field(init=False, repr=False, compare=False)
+    dump: Callable[[object, Path | BinaryIO], None] = field(init=False, repr=False, compare=False)
+    loads: Callable[[Any], Any] = field(init=False, repr=False, compare=False)
+    load: Callable[[Path | BinaryIO], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        choose = functools.partial(object.__setattr__, self)
+        choose("allow", tuple(self.allow))
+        out: dict[str, Any] = {"track_refs": self.track_refs, "max_depth": self.max_depth, "fallback": self.fallback}
+        back: dict[str, Any] = {"safe": self.safe, "allow": self.allow, "max_depth": self.max_depth}
+        # Attributes, not methods: a Python frame around them costs as much as a small message.
+        choose("dumps", functools.partial(dumps, **out))
+        choose("pack", functools.partial(pack, **out))
+        choose("dump", functools.partial(dump, **out))
+        choose("loads", functools.partial(loads, **back))
+        choose("load", functools.partial(load, **back))
+        self.loads(self.dumps(None))  # a wrong option is refused here, in the words of the function it is for
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {option.name: getattr(self, option.name) for option in fields(self) if option.init}
+        return functools.partial(type(self), **options), ()
