@@ -167,7 +167,7 @@ def _read_frame(file: BinaryIO) -> memoryview:
     filled = _fill(file, frame, 0)
     if not filled:
         raise errors.end_of_file()
-    total = max(frame_length(frame[:filled]), HEADER_SIZE)
+    total = frame_length(frame[:filled])
     # The length is the header's claim. Memory follows what the file is known to hold, then what it turned out to hold.
     size = min(total, max(_size_of(file), _FIRST_STEP))
     while True:

@@ -72,6 +72,14 @@ def too_large(what: str, limit: int, found: int) -> EncodeError:
     return EncodeError(f"{what} is too large for a frame: expected at most {limit}, found {found}")
 
 
+def not_writable(found: object) -> TypeError:
+    return TypeError(f"expected a writable, contiguous buffer, found {type_name(found)}")
+
+
+def too_small(needed: int, got: int) -> ValueError:
+    return ValueError(f"the buffer is too small for the frame: expected at least {needed} bytes, found {got}")
+
+
 # --- reading -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,495 @@
+"""dump and load: paths and files, frames one after the other, and what is left behind when something fails."""
+
+import gzip
+import io
+import os
+import pathlib
+import socket
+import stat
+import sys
+import tempfile
+import threading
+import tracemalloc
+
+import fastser
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.core
+
+OBJECTS = [1, "text", {"a": [1.5, None, (b"bytes",)]}, [], list(range(1000)), {"array": np.arange(5000.0)}]
+
+
+def assert_same(found, expected):
+    assert type(found) is type(expected)
+    if type(expected) is dict and "array" in expected:
+        found, expected = found["array"], expected["array"]
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert found == expected
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise ZeroDivisionError("no")
+
+
+# --- paths -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode, pathlib.Path], ids=["str", "bytes", "PathLike"])
+@pytest.mark.parametrize("obj", OBJECTS, ids=lambda obj: type(obj).__name__)
+def test_path(tmp_path, kind, obj):
+    path = kind(tmp_path / "file")
+    assert fastser.dump(obj, path) is None
+    assert_same(fastser.load(path), obj)
+    assert (tmp_path / "file").read_bytes() == fastser.dumps(obj)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_path_relative_to_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fastser.dump([1], "file")
+    assert fastser.load("file") == [1]
+
+
+def test_options_reach_the_packer_and_the_reader(tmp_path):
+    path = tmp_path / "file"
+    shared = [1]
+    fastser.dump([shared, shared], path, track_refs=False)
+    one, other = fastser.load(path)
+    assert one is not other
+    fastser.dump([shared, shared], path)
+    one, other = fastser.load(path)
+    assert one is other
+    with pytest.raises(fastser.DepthError):
+        fastser.dump([[[1]]], path, max_depth=2)
+    fastser.dump([[[1]]], path)
+    with pytest.raises(fastser.DepthError):
+        fastser.load(path, max_depth=2)
+    with pytest.raises(fastser.EncodeError):
+        fastser.dump(Unpicklable, path, fallback=None)
+    fastser.dump(Unpicklable, path)
+    assert fastser.load(path) is Unpicklable
+    with pytest.raises(fastser.UnsafeDataError):
+        fastser.load(path, safe=True)
+
+
+def test_arrays_that_were_loaded_can_be_written_to(tmp_path):
+    fastser.dump(np.zeros(5000), tmp_path / "file")
+    array = fastser.load(tmp_path / "file")
+    array[0] = 1
+    assert array.flags.writeable
+    assert fastser.load(tmp_path / "file")[0] == 0
+
+
+@pytest.mark.parametrize("before", [b"", b"what was there"], ids=["new", "old"])
+def test_when_packing_fails_a_path_is_as_it_was(tmp_path, before):
+    path = tmp_path / "file"
+    if before:
+        path.write_bytes(before)
+    with pytest.raises(fastser.EncodeError, match=r"\$\[1\]"):
+        fastser.dump([1, Unpicklable()], path)
+    assert os.listdir(tmp_path) == (["file"] if before else [])
+    if before:
+        assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX limits of file sizes")
+def test_when_writing_fails_a_path_is_as_it_was(tmp_path):
+    import resource
+    import signal
+
+    path = tmp_path / "file"
+    fastser.dump("old", path)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            fastser.dump(np.zeros(100_000), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert os.listdir(tmp_path) == ["file"]
+    assert fastser.load(path) == "old"
+
+
+def test_a_folder_that_is_not_there_is_named_by_the_callers_path(tmp_path):
+    path = str(tmp_path / "none" / "file")
+    with pytest.raises(FileNotFoundError) as caught:
+        fastser.dump(1, path)
+    assert caught.value.filename == os.path.realpath(path)
+    with pytest.raises(FileNotFoundError):
+        fastser.load(path)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(OSError):
+        fastser.dump(1, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="mode bits and links of POSIX")
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_new_file_has_the_mode_that_open_gives(tmp_path, umask):
+    old = os.umask(umask)
+    try:
+        open(tmp_path / "plain", "wb").close()
+        fastser.dump(1, tmp_path / "file")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o666, 0o751])
+def test_an_old_file_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
+    fastser.dump(1, path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert fastser.load(path) == 1
+
+
+@posix
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everything")
+def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    with pytest.raises(PermissionError):
+        fastser.dump(1, path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@posix
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / "folder" / "target"
+    target.write_bytes(b"old")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    fastser.dump([1], link)
+    assert link.is_symlink()
+    assert fastser.load(target) == [1]
+    assert os.listdir(tmp_path / "folder") == ["target"]
+
+
+@posix
+def test_devices_and_pipes_are_written_to_not_replaced(tmp_path):
+    fastser.dump(1, os.devnull)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(fastser.load(pipe)))
+    reader.start()
+    fastser.dump(OBJECTS[-1], pipe)
+    reader.join(30)
+    assert_same(found[0], OBJECTS[-1])
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_the_old_contents_are_there_until_the_new_ones_are(tmp_path):
+    path = tmp_path / "file"
+    fastser.dump([0] * 1000, path)
+    done = threading.Event()
+    broken = []
+
+    def read():
+        while not done.is_set():
+            found = fastser.load(path)
+            if found != [found[0]] * 1000:
+                broken.append(found)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(200):
+        fastser.dump([i] * 1000, path)
+    done.set()
+    reader.join()
+    assert broken == []
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_frames_follow_one_another():
+    file = io.BytesIO()
+    for obj in OBJECTS:
+        assert fastser.dump(obj, file) is None
+    assert file.getvalue() == b"".join(map(fastser.dumps, OBJECTS))
+    file.seek(0)
+    for obj in OBJECTS:
+        assert_same(fastser.load(file), obj)
+    for _ in range(2):
+        with pytest.raises(EOFError, match="^expected a frame, found the end of the file$"):
+            fastser.load(file)
+
+
+def test_a_frame_is_read_and_not_a_byte_more():
+    file = io.BytesIO(b"before" + fastser.dumps(OBJECTS[-1]) + b"after")
+    file.seek(6)
+    assert_same(fastser.load(file), OBJECTS[-1])
+    assert file.read() == b"after"
+
+
+def opened(tmp_path, buffering):
+    return open(tmp_path / "file", "w+b", buffering=buffering)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: open(path / "file", "w+b"),
+        lambda path: open(path / "file", "w+b", buffering=0),
+        lambda path: tempfile.TemporaryFile(),
+        lambda path: tempfile.NamedTemporaryFile(),
+        lambda path: io.BufferedRandom(io.FileIO(path / "file", "w+b"), buffer_size=1),
+        pytest.param(
+            lambda path: tempfile.SpooledTemporaryFile(max_size=100),
+            marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="has no readinto there"),
+        ),
+    ],
+)
+def test_kinds_of_files(tmp_path, make):
+    with make(tmp_path) as file:
+        for obj in OBJECTS:
+            fastser.dump(obj, file)
+        file.seek(0)
+        for obj in OBJECTS:
+            assert_same(fastser.load(file), obj)
+        with pytest.raises(EOFError):
+            fastser.load(file)
+
+
+def test_compressed_files(tmp_path):
+    with gzip.open(tmp_path / "file", "wb") as file:
+        for obj in OBJECTS:
+            fastser.dump(obj, file)
+    with gzip.open(tmp_path / "file") as file:
+        for obj in OBJECTS:
+            assert_same(fastser.load(file), obj)
+        with pytest.raises(EOFError):
+            fastser.load(file)
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_sockets(buffering):
+    here, there = socket.socketpair()
+    big = {"array": np.arange(500_000.0)}
+    with here, there, here.makefile("wb", buffering=buffering) as out, there.makefile("rb", buffering=buffering) as back:
+
+        def send():
+            for obj in [*OBJECTS, big]:
+                fastser.dump(obj, out)
+            out.flush()
+            here.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        for obj in [*OBJECTS, big]:
+            assert_same(fastser.load(back), obj)
+        with pytest.raises(EOFError):
+            fastser.load(back)
+        sender.join()
+
+
+class Trickle(io.RawIOBase):
+    """A file that takes and gives a few bytes at a time, as sockets may."""
+
+    def __init__(self, content=b"", step=7):
+        self.content, self.position, self.step = bytearray(content), 0, step
+
+    def readable(self):
+        return True
+
+    writable = readable
+
+    def write(self, data):
+        piece = bytes(data[: self.step])
+        self.content += piece
+        return len(piece)
+
+    def readinto(self, view):
+        piece = self.content[self.position : self.position + min(self.step, len(view))]
+        view[: len(piece)] = piece
+        self.position += len(piece)
+        return len(piece)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_short_reads_and_writes(step):
+    file = Trickle(step=step)
+    for obj in OBJECTS[:-1]:
+        fastser.dump(obj, file)
+    assert bytes(file.content) == b"".join(map(fastser.dumps, OBJECTS[:-1]))
+    for obj in OBJECTS[:-1]:
+        assert_same(fastser.load(file), obj)
+    with pytest.raises(EOFError):
+        fastser.load(file)
+
+
+class Sink:
+    """No file of io's: write returns nothing, as with many wrappers."""
+
+    def __init__(self):
+        self.content = b""
+
+    def write(self, data):
+        self.content += data
+
+
+def test_a_file_whose_write_returns_nothing_has_written_all():
+    sink = Sink()
+    fastser.dump(OBJECTS[-1], sink)
+    assert sink.content == fastser.dumps(OBJECTS[-1])
+
+
+def test_a_file_that_takes_nothing_is_an_error():
+    with pytest.raises(OSError, match=r"^the file accepted no more bytes: \d+ of the buffer being written were left$"):
+        fastser.dump(1, Trickle(step=0))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes in non-blocking mode")
+def test_files_that_would_block():
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    with open(read, "rb", buffering=0) as back, open(write, "wb", buffering=0) as out:
+        with pytest.raises(BlockingIOError, match="would block on reading"):
+            fastser.load(back)
+        with pytest.raises(BlockingIOError, match="would block on writing"):
+            fastser.dump(np.zeros(10**6), out)
+
+
+def test_when_packing_fails_nothing_is_written():
+    file = io.BytesIO()
+    fastser.dump(1, file)
+    before = file.getvalue()
+    with pytest.raises(fastser.EncodeError):
+        fastser.dump([np.zeros(10_000), Unpicklable()], file)
+    assert file.getvalue() == before
+    fastser.dump(2, file)
+    file.seek(0)
+    assert [fastser.load(file), fastser.load(file)] == [1, 2]
+
+
+def test_when_writing_fails_its_error_comes_through():
+    class Full(Sink):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        fastser.dump(1, Full())
+
+
+@pytest.mark.parametrize("found", [None, 3, [], object()], ids=repr)
+def test_neither_path_nor_file(found):
+    name = type(found).__name__
+    with pytest.raises(TypeError, match=rf"^expected a path or a binary file with write\(\), found {name}$"):
+        fastser.dump(1, found)
+    with pytest.raises(TypeError, match=rf"^expected a path or a binary file with readinto\(\), found {name}$"):
+        fastser.load(found)
+
+
+def test_text_files(tmp_path):
+    with open(tmp_path / "file", "w+") as file:
+        with pytest.raises(TypeError):
+            fastser.dump(1, file)
+        with pytest.raises(TypeError, match=r"binary file with readinto\(\), found TextIOWrapper"):
+            fastser.load(file)
+
+
+# --- what is not a frame -----------------------------------------------------------------------------------------------
+
+
+def test_every_truncation_is_a_decode_error():
+    frame = fastser.dumps({"a": [1, 2.5, "text"], "array": np.arange(100.0)})
+    for size in range(1, len(frame)):
+        with pytest.raises(fastser.DecodeError, match=rf"^truncated frame: expected (16|{len(frame)}) bytes, found {size}$"):
+            fastser.load(io.BytesIO(frame[:size]))
+
+
+def test_a_truncated_file_of_known_size(tmp_path):
+    frame = fastser.dumps(np.arange(5000.0))
+    (tmp_path / "file").write_bytes(frame[:-1])
+    with pytest.raises(fastser.DecodeError, match=f"^truncated frame: expected {len(frame)} bytes, found {len(frame) - 1}$"):
+        fastser.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"x", b"PK\3\4" + bytes(100), b"\x80\x05K\x01." * 5, bytes(16), b"\xff" * 16])
+def test_other_formats_are_decode_errors(content, tmp_path):
+    with pytest.raises(fastser.DecodeError, match="not a fastser frame: expected .* at offset 0, found "):
+        fastser.load(io.BytesIO(content))
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(fastser.DecodeError, match="not a fastser frame"):
+        fastser.load(tmp_path / "file")
+
+
+def test_an_empty_file_is_at_its_end(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EOFError):
+        fastser.load(tmp_path / "file")
+
+
+class Nameless(Trickle):
+    """A file that does not tell its size."""
+
+
+@pytest.mark.parametrize("claimed", [2**20, 2**33, 2**62, 2**63 - 1, 2**64 - 1])
+@pytest.mark.parametrize("where", ["path", "file"])
+def test_a_claimed_length_allocates_no_more_than_there_is(claimed, where, tmp_path):
+    frame = bytearray(fastser.dumps([1, 2, 3]))
+    frame[8:16] = claimed.to_bytes(8, "little")
+    (tmp_path / "file").write_bytes(frame)
+    file = tmp_path / "file" if where == "path" else Nameless(frame, step=100)
+    tracemalloc.start()
+    try:
+        with pytest.raises(fastser.DecodeError):
+            fastser.load(file)
+        assert tracemalloc.get_traced_memory()[1] < 3 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [2**20 - 32, 2**20, 2**20 + 1, 5 * 2**20 + 3])
+def test_frames_beyond_the_first_step(size):
+    data = np.random.default_rng(1).bytes(size)
+    frame = fastser.dumps(data)
+    file = Nameless(frame + b"after", step=2**18)
+    assert fastser.load(file) == data
+    assert file.position == len(frame)
+
+
+# --- memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_dump_copies_no_large_buffer(tmp_path):
+    array = np.ones(4_000_000)
+    fastser.dump([1], tmp_path / "file")
+    tracemalloc.start()
+    try:
+        fastser.dump({"array": array}, tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.reset_peak()
+        found = fastser.load(tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 33 * 10**6
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found["array"], array)
+
+
+def test_nothing_holds_the_object_once_it_is_written(tmp_path):
+    data = bytearray(10_000)
+    fastser.dump(data, tmp_path / "file")
+    fastser.dump(data, io.BytesIO())
+    data += b"more"  # a bytearray cannot grow while its buffer is held
+    assert fastser.load(tmp_path / "file") == bytes(10_000)
