@@ -102,6 +102,11 @@ def bad_frame(expected: str, found: object, offset: int | str) -> DecodeError:
     return DecodeError(f"malformed frame {_place(offset)}: expected {expected}, found {found}")
 
 
+def bad_row(expected: str, found: object, place: str) -> DecodeError:
+    """`place` is a column of an Arrow row, such as ``column text``."""
+    return DecodeError(f"malformed Arrow row at {place}: expected {expected}, found {found}")
+
+
 def unbacked_items(claimed: int, backed: int, offset: int | str) -> DecodeError:
     return DecodeError(f"malformed frame {_place(offset)}: it claims {claimed} items, but its bytes can back only {backed}")
 

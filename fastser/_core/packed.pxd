@@ -1,0 +1,29 @@
+"""Packed memory: one object as a frame, or as columns and the bodies that they refer to."""
+
+from cpython.object cimport PyObject
+
+from fastser._core.columns cimport Body, Columns, View
+
+
+cdef class Packed:
+    cdef object __weakref__
+    cdef bytes head            # header and columns, as in the frame, without the padding before the bodies
+    cdef Body* bodies          # body_count; `owner` is borrowed from `owners`
+    cdef Py_ssize_t body_count
+    cdef tuple owners          # a tuple, because the collector cannot empty one while `bodies` points into it
+    cdef Py_ssize_t total
+
+
+# New reference.  Steals the owners of columns.bodies, also on error, and leaves columns.bodies empty.
+cdef object packed_new(Columns* columns, int flags)
+
+# New reference: the frame in one bytes object.  The owners of columns.bodies stay the caller's.
+cdef object frame_to_bytes(Columns* columns, int flags)
+
+# Borrow the columns and bodies of `self`; valid while it lives, and the caller's to end by
+# view_release(view, NULL), also on error.  view.bodies[i].owner is borrowed: what the body's memory
+# belongs to (a bytes body that was packed whole is its owner's very bytes).
+cdef int packed_view(Packed self, View* view) except -1
+
+# New reference: the DecodeError for a status of frame.pxd (MemoryError for FRAME_MEMORY).
+cdef object frame_error(int status, const char* data, Py_ssize_t size)

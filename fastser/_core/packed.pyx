@@ -1,0 +1,621 @@
+"""Packed memory: made from columns, written as a frame, handed out by buffer and by Arrow row."""
+
+cimport cython
+cimport numpy as cnp
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from fastser import errors
+from fastser._core.abi cimport ArrowArray, ArrowSchema
+from fastser._core.arrow_out cimport array_export, schema_export
+from fastser._core.columns cimport Body, Columns, View, columns_bodies, columns_body_count
+from fastser._core.frame cimport *
+from fastser._core.tags cimport *
+
+from pickle import PickleBuffer
+
+cnp.import_array()
+
+
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    #endif
+    #include <stdint.h>
+
+    /* Page faults cost four times what the copy itself does; huge pages make them rare.  The memory
+       has not been touched yet, and a system that has no huge pages left just goes on without. */
+    static inline void fastser_advise_huge(char *data, size_t size) {
+    #if defined(__linux__) && defined(MADV_HUGEPAGE)
+        const uintptr_t page = (uintptr_t) 2 << 20;
+        const uintptr_t start = ((uintptr_t) data + page - 1) & ~(page - 1);
+        const uintptr_t end = ((uintptr_t) data + size) & ~(page - 1);
+        if (end > start)
+            (void) madvise((void *) start, end - start, MADV_HUGEPAGE);
+    #else
+        (void) data; (void) size;
+    #endif
+    }
+
+    #define fastser_memory_buffer(view) PyMemoryView_GET_BUFFER(view)
+    """
+    void fastser_advise_huge(char* data, size_t size) noexcept nogil
+    Py_buffer* fastser_memory_buffer(object view)
+
+
+cdef extern from *:
+    """
+    static inline PyObject *fastser_array_over(PyArrayObject *like, void *data, int fortran) {
+        PyArray_Descr *descr = PyArray_DESCR(like);
+        PyObject *array;
+        Py_INCREF(descr);
+        array = PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(like), PyArray_DIMS(like), NULL, data,
+                                     fortran ? NPY_ARRAY_FARRAY : NPY_ARRAY_CARRAY, NULL);
+        if (array != NULL)
+            PyArray_UpdateFlags((PyArrayObject *) array, NPY_ARRAY_ALIGNED);
+        return array;
+    }
+    #define fastser_array_view(array) PyArray_View((PyArrayObject *) (array), NULL, &PyArray_Type)
+    """
+    # New references: an array of the same dtype and shape over other memory; a plain view.
+    cnp.ndarray fastser_array_over(cnp.ndarray like, void* data, bint fortran)
+    object fastser_array_view(PyObject* array)
+
+
+cdef extern from "Python.h":
+    object PyMemoryView_GetContiguous(object source, int access, char order)
+    object PyTuple_New(Py_ssize_t size)
+    void PyTuple_SET_ITEM(object items, Py_ssize_t position, PyObject* item)
+    PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t position)
+    int PyBUF_READ
+
+
+cdef enum:
+    HUGE_MIN = 4 << 20         # below, the system call costs what the saved page faults do
+    NOGIL_MIN = 256 << 10      # below, giving up the GIL and taking it again costs more than the copy
+    MERGE_BELOW = 4096         # buffers() copies smaller bodies together with the padding around them
+
+# The first bytes of a frame.  HEADER_SIZE of them tell how long it is: see frame_length.
+MAGIC = FASTSER_MAGIC[:4]
+globals()["HEADER_SIZE"] = HEADER_SIZE
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+cdef int _gather(const Body* body, char* out) except -1:
+    """Copy the elements of an ndarray that is not contiguous, in the wanted order, to ``out``."""
+    cdef cnp.ndarray source = <cnp.ndarray> body.owner
+    cdef uint64_t expected = body.size
+    # User code that ran since the array was met can have given it another shape or dtype in place.
+    if <uint64_t> cnp.PyArray_NBYTES(source) != expected:
+        raise errors.changed_while_packing(None, "ndarray")
+    if cnp.PyArray_HASFIELDS(source):
+        memset(out, 0, expected)   # the holes between fields are not copied
+    cnp.PyArray_CopyInto(fastser_array_over(source, out, body.gather == 2), source)
+    return 0
+
+
+cdef void _copy(const Body* bodies, Py_ssize_t count, char* out) noexcept nogil:
+    cdef Py_ssize_t i, size, padded
+    for i in range(count):
+        size = <Py_ssize_t> bodies[i].size
+        padded = align_up(size, BODY_ALIGNMENT)
+        if size:
+            memcpy(out, bodies[i].data, size)
+        memset(out + size, 0, padded - size)
+        out += padded
+
+
+cdef int _write_bodies(const Body* bodies, Py_ssize_t count, char* out) except -1:
+    """Write bodies and the padding after each.  ``out`` is a multiple of 64 from the start of the frame."""
+    cdef Py_ssize_t i = 0, end, size, padded
+    while i < count:
+        end = i
+        padded = 0
+        while end < count and not bodies[end].gather:
+            padded += align_up(<Py_ssize_t> bodies[end].size, BODY_ALIGNMENT)
+            end += 1
+        if padded >= NOGIL_MIN:
+            with nogil:
+                _copy(bodies + i, end - i, out)
+        else:
+            _copy(bodies + i, end - i, out)
+        out += padded
+        i = end
+        if i < count:
+            size = <Py_ssize_t> bodies[i].size
+            padded = align_up(size, BODY_ALIGNMENT)
+            _gather(&bodies[i], out)
+            memset(out + size, 0, padded - size)
+            out += padded
+            i += 1
+    return 0
+
+
+cdef int _layout(Columns* columns, int flags, Layout* layout) except -1:
+    cdef uint64_t left = <uint64_t> 1 << 62
+    cdef Py_ssize_t i
+    # Broadcast arrays can be of any size, and a few of them overflow a sum.
+    for i in range(columns_body_count(columns)):
+        if columns_bodies(columns)[i].size >= left:
+            raise errors.too_large("the sum of all buffers", 1 << 62, columns_bodies(columns)[i].size + (1 << 62) - left)
+        left -= columns_bodies(columns)[i].size
+    frame_layout(columns, flags, layout)
+    return 0
+
+
+cdef object frame_to_bytes(Columns* columns, int flags):
+    cdef Layout layout
+    cdef bytes frame
+    cdef char* out
+    cdef Py_ssize_t count = columns_body_count(columns)
+    if count:
+        _layout(columns, flags, &layout)
+    else:
+        frame_layout(columns, flags, &layout)
+    frame = PyBytes_FromStringAndSize(NULL, layout.total)
+    out = PyBytes_AS_STRING(frame)
+    if layout.total >= HUGE_MIN:
+        fastser_advise_huge(out, layout.total)
+    frame_write_head(columns, &layout, out)
+    if count:
+        memset(out + layout.head_size, 0, layout.bodies_start - layout.head_size)
+        _write_bodies(columns_bodies(columns), count, out + layout.bodies_start)
+    return frame
+
+
+# --- statuses of frame.pxd in words ----------------------------------------------------------------------------------
+
+
+cdef object frame_error(int status, const char* data, Py_ssize_t size):
+    cdef uint64_t total = 0
+    if status == FRAME_MEMORY:
+        return MemoryError()
+    if status == FRAME_SHORT:
+        return errors.truncated(HEADER_SIZE, size)
+    if status == FRAME_MAGIC:
+        return errors.not_a_frame(MAGIC, data[:min(size, 4)])
+    if status == FRAME_VERSION:
+        return errors.wrong_version((<const uint8_t*> data)[4], FORMAT_VERSION)
+    if status == FRAME_FLAGS:
+        return errors.bad_frame(f"no flags but {FLAGS_KNOWN:#x}", hex((<const uint8_t*> data)[5]), 5)
+    memcpy(&total, data + 8, 8)
+    if status == FRAME_TRUNCATED:
+        return errors.truncated(total, size)
+    return errors.bad_frame(f"columns and buffers of {total} bytes in all, as the header says", "others", HEADER_SIZE)
+
+
+def frame_length(start):
+    """The length in bytes of the frame that begins with ``start``.
+
+    Parameters
+    ----------
+    start : bytes-like
+        The first 16 bytes of a frame, or more.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    DecodeError
+        ``start`` is shorter, or no frame of a known version begins like that.
+
+    Examples
+    --------
+    >>> import fastser
+    >>> from fastser._core.packed import frame_length
+    >>> frame = fastser.dumps([1, 2, 3])
+    >>> frame_length(frame[:16]) == len(frame)
+    True
+    """
+    cdef uint64_t total = 0
+    cdef object view = PyMemoryView_GetContiguous(start, PyBUF_READ, b"C")
+    cdef Py_buffer* buffer = fastser_memory_buffer(view)
+    cdef int status = frame_check_start(<const char*> buffer.buf, buffer.len, &total)
+    if status != FRAME_OK:
+        raise frame_error(status, <const char*> buffer.buf, buffer.len)
+    if total < HEADER_SIZE or total >> 63:
+        raise errors.bad_frame(f"a length of at least {HEADER_SIZE}", total, 8)
+    return total
+
+
+# --- the packed object -----------------------------------------------------------------------------------------------
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class _Part:
+    """Lends one body of a Packed to memoryviews."""
+
+    cdef Packed packed
+    cdef Py_ssize_t index
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        cdef Body* body = &self.packed.bodies[self.index]
+        PyBuffer_FillInfo(buffer, self, <void*> body.data, <Py_ssize_t> body.size, 1, flags)
+
+
+cdef object _lend(Packed packed, Py_ssize_t index):
+    cdef _Part part = _Part.__new__(_Part)
+    part.packed = packed
+    part.index = index
+    return memoryview(part)
+
+
+@cython.final
+@cython.no_gc_clear
+@cython.auto_pickle(False)
+cdef class Packed:
+    """An object packed by `fastser.pack`: columns, and references to large buffers that were not copied.
+
+    The buffers still belong to the arrays and bytes that were packed: what is changed there before
+    the frame is written is changed in the frame too.
+
+    Attributes
+    ----------
+    nbytes : int
+        The size of the frame: of `to_bytes`, and of what `write_into` needs.
+
+    Examples
+    --------
+    >>> import numpy, fastser
+    >>> packed = fastser.pack({"weights": numpy.zeros(1000)})
+    >>> shared = bytearray(packed.nbytes)
+    >>> packed.write_into(shared) == packed.nbytes
+    True
+    >>> fastser.loads(shared)["weights"].shape
+    (1000,)
+    """
+
+    def __cinit__(self):
+        self.head = b""
+        self.owners = ()
+
+    def __init__(self):
+        raise TypeError("Packed objects are made by fastser.pack")
+
+    def __dealloc__(self):
+        free(self.bodies)
+
+    @property
+    def nbytes(self):
+        return self.total
+
+    def __repr__(self):
+        return f"<fastser.Packed of {self.total} bytes, {self.body_count} buffers by reference>"
+
+    def to_bytes(self):
+        """The frame, as `fastser.dumps` returns it.
+
+        Returns
+        -------
+        bytes
+
+        Examples
+        --------
+        >>> import fastser
+        >>> fastser.pack([1, 2]).to_bytes() == fastser.dumps([1, 2])
+        True
+        """
+        cdef bytes frame = PyBytes_FromStringAndSize(NULL, self.total)
+        if self.total >= HUGE_MIN:
+            fastser_advise_huge(PyBytes_AS_STRING(frame), self.total)
+        _write_frame(self, PyBytes_AS_STRING(frame))
+        return frame
+
+    def __bytes__(self):
+        return self.to_bytes()
+
+    def write_into(self, buffer):
+        """Write the frame to the start of ``buffer``; the buffer's other bytes stay as they are.
+
+        Parameters
+        ----------
+        buffer : writable bytes-like
+            Contiguous, of at least ``nbytes`` bytes: a bytearray, an mmap, a slice of a memoryview, ...
+
+        Returns
+        -------
+        int
+            The number of bytes written, which is ``nbytes``.
+
+        Raises
+        ------
+        TypeError
+            ``buffer`` is no writable contiguous buffer.
+        ValueError
+            It is too small.
+
+        Examples
+        --------
+        >>> import fastser
+        >>> packed = fastser.pack("text")
+        >>> target = bytearray(packed.nbytes)
+        >>> fastser.loads(target[:packed.write_into(target)])
+        'text'
+        """
+        cdef Py_buffer target
+        try:
+            PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+        except (BufferError, TypeError, ValueError) as error:
+            raise errors.not_writable(buffer) from error
+        try:
+            if target.len < self.total:
+                raise errors.too_small(self.total, target.len)
+            _write_frame(self, <char*> target.buf)
+        finally:
+            PyBuffer_Release(&target)
+        return self.total
+
+    def buffers(self):
+        """The frame in pieces, for a gathering write (``os.writev``, ``socket.sendmsg``): large buffers are not copied.
+
+        Returns
+        -------
+        list of memoryview
+            Read-only; one after the other they are exactly the frame.
+
+        Examples
+        --------
+        >>> import fastser
+        >>> packed = fastser.pack(bytes(10_000))
+        >>> b"".join(packed.buffers()) == packed.to_bytes()
+        True
+        """
+        cdef list pieces = []
+        cdef Py_ssize_t first = 0, end, small, padding
+        cdef Py_ssize_t position = PyBytes_GET_SIZE(self.head)
+        cdef bytes piece
+        _materialise(self)
+        if position:
+            pieces.append(memoryview(self.head))
+        while self.body_count:
+            # The padding after what came last, and the small bodies that follow, are one piece.
+            padding = align_up(position, BODY_ALIGNMENT) - position
+            small = 0
+            end = first
+            while end < self.body_count and self.bodies[end].size < MERGE_BELOW:
+                small += align_up(<Py_ssize_t> self.bodies[end].size, BODY_ALIGNMENT)
+                end += 1
+            if padding + small:
+                piece = PyBytes_FromStringAndSize(NULL, padding + small)
+                memset(PyBytes_AS_STRING(piece), 0, padding)
+                _copy(self.bodies + first, end - first, PyBytes_AS_STRING(piece) + padding)
+                pieces.append(memoryview(piece))
+            if end == self.body_count:
+                break
+            pieces.append(_lend(self, end))
+            position = <Py_ssize_t> self.bodies[end].size
+            first = end + 1
+        return pieces
+
+    def __reduce_ex__(self, protocol):
+        cdef Py_ssize_t i
+        _materialise(self)
+        bodies = [_lend(self, i) for i in range(self.body_count)]
+        if protocol >= 5:
+            return rebuild, (self.head, [PickleBuffer(body) for body in bodies])
+        return rebuild, (self.head, [bytes(body) for body in bodies])
+
+    def __arrow_c_schema__(self):
+        """The schema of the row of `__arrow_c_array__`, as a capsule of the Arrow C data interface."""
+        return _schema_capsule(PyBytes_GET_SIZE(self.head) and PyBytes_AS_STRING(self.head)[5] & FLAG_LARGE)
+
+    def __arrow_c_array__(self, requested_schema=None):
+        """One struct of list columns, as capsules of the Arrow C data interface: nothing is copied.
+
+        Parameters
+        ----------
+        requested_schema : object, optional
+            Ignored, as the interface allows: the row has just one schema.
+
+        Returns
+        -------
+        tuple of PyCapsule
+            The schema and the array.
+
+        Examples
+        --------
+        >>> import fastser
+        >>> pyarrow = __import__("pytest").importorskip("pyarrow")
+        >>> pyarrow.array(fastser.pack([1, 2, 3]))[0]["i8"].as_py()
+        [1, 2, 3]
+        """
+        cdef View view
+        cdef ArrowArray* array
+        cdef int status
+        memset(&view, 0, sizeof(View))
+        schema = self.__arrow_c_schema__()
+        array = <ArrowArray*> calloc(1, sizeof(ArrowArray))
+        if array == NULL:
+            raise MemoryError()
+        capsule = PyCapsule_New(array, "arrow_array", _free_array)
+        try:
+            packed_view(self, &view)
+            status = array_export(&view, <const uint8_t*> PyBytes_AS_STRING(self.head) + 4, <PyObject*> self, array)
+        finally:
+            view_release(&view, NULL)
+        if status < 0:
+            raise MemoryError()
+        Py_INCREF(self)
+        return schema, capsule
+
+
+cdef object _schema_capsule(bint large):
+    cdef ArrowSchema* schema = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
+    if schema == NULL or schema_export(large, schema) < 0:
+        free(schema)
+        raise MemoryError()
+    return PyCapsule_New(schema, "arrow_schema", _free_schema)
+
+
+cdef void _free_schema(object capsule) noexcept:
+    cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
+    if schema.release != NULL:   # nobody took it
+        schema.release(schema)
+    free(schema)
+
+
+cdef void _free_array(object capsule) noexcept:
+    cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsule, "arrow_array")
+    if array.release != NULL:
+        array.release(array)
+    free(array)
+
+
+cdef int _write_frame(Packed self, char* out) except -1:
+    """Write self.total bytes."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head)
+    cdef Py_ssize_t start = align_up(size, BODY_ALIGNMENT) if self.body_count else size
+    cdef tuple owners = self.owners   # another thread may put others into their place meanwhile
+    memcpy(out, PyBytes_AS_STRING(self.head), size)
+    memset(out + size, 0, start - size)
+    _write_bodies(self.bodies, self.body_count, out + start)
+    return 0
+
+
+cdef int _materialise(Packed self) except -1:
+    """Give every body an address: gather, once, those that were to be gathered where the frame is written."""
+    cdef tuple held = self.owners
+    cdef list owners = None
+    cdef Py_ssize_t i
+    cdef bytes block
+    for i in range(self.body_count):
+        if self.bodies[i].gather:
+            if owners is None:
+                owners = list(held)
+            block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> self.bodies[i].size)
+            _gather(&self.bodies[i], PyBytes_AS_STRING(block))   # may let other threads run
+            owners[i] = block
+    if owners is None:
+        return 0
+    fresh = tuple(owners)
+    if self.owners is held:   # no other thread came first
+        self.owners = fresh
+        for i in range(self.body_count):
+            if self.bodies[i].gather:
+                block = owners[i]
+                self.bodies[i].data = PyBytes_AS_STRING(block)
+                self.bodies[i].owner = <PyObject*> block
+                self.bodies[i].gather = 0
+    return 0
+
+
+cdef tuple _fixed_owners(Body* bodies, tuple owners):
+    """Views in place of the arrays to gather: shape and dtype of an array that users hold can be set in place."""
+    cdef list fixed = None
+    cdef Py_ssize_t i
+    for i in range(len(owners)):
+        if bodies[i].gather:
+            if fixed is None:
+                fixed = list(owners)
+            fixed[i] = fastser_array_view(bodies[i].owner)
+            bodies[i].owner = <PyObject*> fixed[i]
+    return owners if fixed is None else tuple(fixed)
+
+
+cdef object packed_new(Columns* columns, int flags):
+    cdef Packed self = None
+    cdef Layout layout
+    cdef Body* bodies = columns_bodies(columns)
+    cdef Py_ssize_t i, count = columns_body_count(columns)
+    cdef tuple owners
+    columns.bodies.size = 0
+    try:
+        owners = PyTuple_New(count)
+    except:
+        for i in range(count):
+            Py_DECREF(<object> bodies[i].owner)
+        raise
+    for i in range(count):
+        PyTuple_SET_ITEM(owners, i, bodies[i].owner)   # steals
+    columns.bodies.size = count * sizeof(Body)
+    try:
+        owners = _fixed_owners(bodies, owners)
+        _layout(columns, flags, &layout)
+        self = Packed.__new__(Packed)
+        self.head = PyBytes_FromStringAndSize(NULL, layout.head_size)
+        frame_write_head(columns, &layout, PyBytes_AS_STRING(self.head))
+    finally:
+        columns.bodies.size = 0
+    self.total = layout.total
+    if count:
+        self.bodies = <Body*> malloc(count * sizeof(Body))
+        if self.bodies == NULL:
+            raise MemoryError()
+        memcpy(self.bodies, bodies, count * sizeof(Body))
+        self.body_count = count
+        self.owners = owners
+    return self
+
+
+def rebuild(head, buffers):
+    """Unpickle a Packed: ``head`` is its header and columns, and ``buffers`` are referenced."""
+    cdef Packed self = Packed.__new__(Packed)
+    cdef View view
+    cdef char* copied = NULL
+    cdef Py_buffer* buffer
+    cdef Py_ssize_t i, head_size = 0, count, apart = 0
+    cdef int status
+    if type(head) is not bytes:
+        raise errors.bad_frame("bytes for header and columns", errors.type_name(head), 0)
+    memset(&view, 0, sizeof(View))
+    try:
+        self.owners = tuple([PyMemoryView_GetContiguous(body, PyBUF_READ, b"C") for body in buffers])
+    except (BufferError, TypeError, ValueError) as error:
+        raise errors.cannot_rebuild("the buffers of a Packed", error, PyBytes_GET_SIZE(head)) from error
+    self.head = head
+    count = len(self.owners)
+    self.bodies = <Body*> calloc(count + 1, sizeof(Body))
+    if self.bodies == NULL:
+        raise MemoryError()
+    for i in range(count):
+        buffer = fastser_memory_buffer(self.owners[i])
+        self.bodies[i].data = <const char*> buffer.buf
+        self.bodies[i].size = buffer.len
+        self.bodies[i].owner = PyTuple_GET_ITEM(self.owners, i)
+        apart += align_up(buffer.len, BODY_ALIGNMENT)
+    self.body_count = count
+    count = PyBytes_GET_SIZE(head)
+    if self.body_count:
+        apart += align_up(count, BODY_ALIGNMENT) - count
+    try:
+        status = frame_parse_head(PyBytes_AS_STRING(head), count, apart, &view, &copied, &head_size)
+        if status != FRAME_OK:
+            raise frame_error(status, PyBytes_AS_STRING(head), count + apart)
+        if head_size != count or view.frame_size != count + apart or view.body_count != self.body_count:
+            raise frame_error(FRAME_COLUMNS, PyBytes_AS_STRING(head), count + apart)
+        for i in range(self.body_count):
+            if view.bodies[i].size != self.bodies[i].size:
+                raise errors.bad_frame(f"a buffer of {view.bodies[i].size} bytes", self.bodies[i].size, f"buffer {i}")
+    finally:
+        view_release(&view, copied)
+    self.total = count + apart
+    return self
+
+
+cdef int packed_view(Packed self, View* view) except -1:
+    cdef char* copied = NULL
+    cdef Py_ssize_t head_size = 0
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head)
+    cdef int status
+    memset(view, 0, sizeof(View))
+    _materialise(self)
+    # The data of a bytes object is aligned, so that nothing is copied.
+    status = frame_parse_head(PyBytes_AS_STRING(self.head), size, self.total - size, view, &copied, &head_size)
+    if status != FRAME_OK:
+        raise frame_error(status, PyBytes_AS_STRING(self.head), size)
+    if view.body_count:
+        memcpy(view.bodies, self.bodies, self.body_count * sizeof(Body))
+    return 0
