@@ -25,8 +25,6 @@ cdef tuple PLACES = ("column buffers", "column i64", "column f64", "column i32",
                      "column i16", "column i8", "column bits", "column tags")
 
 cdef enum:
-    # No array in memory is longer, and sums of a few such numbers do not overflow.
-    LENGTH_MAX = 1 << 56
     # A frame's header, lengths and padding, which a row does without, can only be this large.
     FRAME_OVERHEAD = 16 + 8 * COLUMN_COUNT + DATA_ALIGNMENT + BODY_ALIGNMENT
 
@@ -72,6 +70,11 @@ cdef class ArrowRow:
             self.schema.release(&self.schema)
 
 
+cdef bint _absurd(int64_t number) noexcept:
+    """Negative, or beyond what any memory holds; sums of a few others do not overflow."""
+    return number >> 56 != 0
+
+
 cdef object _text(const char* format):
     return "nothing" if format == NULL else repr((<bytes> format).decode("utf-8", "replace"))
 
@@ -85,7 +88,7 @@ cdef int _check(const ArrowSchema* schema, const ArrowArray* array, int64_t n_ch
         raise errors.bad_row("a plain array", "one with a dictionary", place)
     if array.release == NULL:
         raise errors.bad_row("an array", "one that was released or moved away", place)
-    if array.length < 0 or array.length > LENGTH_MAX or array.offset < 0 or array.offset > LENGTH_MAX:
+    if _absurd(array.length) or _absurd(array.offset):
         raise errors.bad_row("a length and an offset", f"length {array.length}, offset {array.offset}", place)
     if schema.n_children != n_children or array.n_children != n_children:
         raise errors.bad_row(
@@ -281,7 +284,7 @@ cdef int _strings(
     offsets = <const char*> _buffer(items.array, 1, True, place) + items.start * width
     first = _offset(offsets, is_large[0], 0)
     total = _offset(offsets, is_large[0], items.count) - first
-    if first < 0 or first > LENGTH_MAX or total < 0 or total > LENGTH_MAX:
+    if _absurd(first) or _absurd(total):
         raise errors.bad_row("offsets that grow", f"{first} first, {total} later", place)
     data = <const char*> _buffer(items.array, 2, total > 0, place)
     if first or <size_t> offsets % width:
@@ -364,7 +367,7 @@ cdef const char* _piece(
         return _view_data(items, views, index, length, place)
     start = _offset(offsets, large, items.start + index)
     end = _offset(offsets, large, items.start + index + 1)
-    if start < 0 or end < start or end > LENGTH_MAX or (data == NULL and end > start):
+    if start < 0 or end < start or _absurd(end) or (data == NULL and end > start):
         raise errors.bad_row("offsets that grow", f"{start} to {end}", f"{place}, position {index}")
     length[0] = end - start
     return <const char*> fastser_zeros if data == NULL else data + start
