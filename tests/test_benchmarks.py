@@ -1,0 +1,242 @@
+"""The benchmark itself: its data, its idea of sameness, its report. No test looks at a time."""
+
+import datetime
+import decimal
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Behind the installed packages: only the benchmark is wanted from the tree.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks import chart, report, runner  # noqa: E402
+from benchmarks.data import ROWS  # noqa: E402
+from benchmarks.peers import PEERS, PICKLE, contestants, dumps_out_of_band, loads_out_of_band  # noqa: E402
+from benchmarks.walk import same, size_limit, text_memory, walk  # noqa: E402
+
+FASTSER = contestants()[0]
+
+
+def present(row):
+    return pytest.param(row, id=row.name, marks=pytest.mark.skipif(row.missing, reason=f"needs {row.package}"))
+
+
+each_row = pytest.mark.parametrize("row", list(map(present, ROWS)))
+
+
+def smaller(row) -> int:
+    return max(row.n // 100, min(row.n, 20))
+
+
+def row_named(name):
+    return next(row for row in ROWS if row.name == name)
+
+
+def test_row_names_are_distinct():
+    assert len({row.name for row in ROWS}) == len({row.title for row in ROWS}) == len(ROWS)
+    assert {row.group for row in ROWS} == set(chart.GROUPS)
+
+
+def test_enough_real_data_sets():
+    assert len([row for row in ROWS if row.group == "real" and row.package]) >= 5
+
+
+@each_row
+def test_data_is_the_same_every_time(row):
+    first, second = row.make(smaller(row)), row.make(smaller(row))
+    assert pickle.dumps(first, 5) == pickle.dumps(second, 5)
+    assert type(first) is int or first is not second
+
+
+@each_row
+def test_fastser_is_faithful_within_the_size_limit(row):
+    value = row.make(smaller(row))
+    elsewhere = list(walk(value)) if row.held else None
+    text = text_memory(value)
+    frame = FASTSER.pack(value)
+    assert text_memory(value) == text
+    assert same(value, FASTSER.unpack(frame))
+    assert len(frame) <= size_limit(value, len(PICKLE.pack(value)))
+    del elsewhere
+
+
+@each_row
+def test_pickle_is_faithful(row):
+    value = row.make(smaller(row))
+    assert same(value, PICKLE.unpack(PICKLE.pack(value)))
+
+
+def alike():
+    shared = [1]
+    return [
+        1, -0.0, float("nan"), "ä", b"x", None, (), frozenset(), [(), ()], {"a": [1, 2.5, (True, None)]}, {1, "a", 2.0},
+        [shared, shared], datetime.datetime(2020, 1, 1, fold=1), decimal.Decimal("1.10"), np.float32(1.5),
+        np.arange(6.0).reshape(2, 3), np.asfortranarray(np.ones((2, 3))), np.array([[1, None], ["a", [2]]], object),
+        np.array([(1, 2.0)], [("a", "i1"), ("b", "f8")]), np.array(5), np.zeros((0, 3)), complex(0.0, -0.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("i", range(len(alike())))
+def test_same(i):
+    assert same(alike()[i], alike()[i])
+
+
+def unlike():
+    one, two, three = [1], [1], {}
+    self_nan = np.array([np.nan])
+    other_nan = (self_nan.view(np.int64) | 1).view(np.float64)
+    return [
+        (1, True), (1, 1.0), (0.0, -0.0), (float("nan"), 1.0), ("a", b"a"), ([1], (1,)), ([1, 2], [1]), ([1], [True]),
+        ([1, [2]], [1, [2.0]]), ({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({"a": 1}, {"a": True}), ({1}, {True}),
+        ({1}, frozenset({1})), ([one, one], [one, two]), ([one, two], [one, one]), ([three, {}], [three, three]),
+        (datetime.datetime(2020, 1, 1, fold=1), datetime.datetime(2020, 1, 1)),
+        (decimal.Decimal("1.10"), decimal.Decimal("1.1")), (np.float32(1.5), np.float64(1.5)), (np.float64(1.5), 1.5),
+        (np.ones(3), np.ones(3, np.float32)), (np.ones(3), np.ones((3, 1))), (np.ones(3), [1.0, 1.0, 1.0]),
+        (np.ones((2, 3)), np.asfortranarray(np.ones((2, 3)))), (np.array([0.0]), np.array([-0.0])),
+        (np.ones(3), np.ones(3, ">f8")), (self_nan, other_nan),
+        (np.array([1, None], object), np.array([1.0, None], object)),
+        (np.array([(1, 2.0)], [("a", "i1"), ("b", "f8")]), np.array([(1, 3.0)], [("a", "i1"), ("b", "f8")])),
+        (complex(0.0, 0.0), complex(0.0, -0.0)), (bytearray(b"x"), b"x"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("i", range(len(unlike())))
+def test_not_the_same(i):
+    a, b = unlike()[i]
+    assert not same(a, b)
+    assert not same(b, a)
+
+
+def test_size_limit_counts_what_pickle_writes_once():
+    text = "".join(["a", "b"])
+    value = [text, text, {"k": 1 << 31, "k2": (1 << 31) - 1}, -(1 << 31), -(1 << 31) - 1, (1 << 40, True), np.array([text, 1 << 50], object)]
+    assert size_limit(value, 1000) == 1050 + 64 + 3 + 4
+
+
+def test_text_memory_notices_what_pickle_leaves_on_strings():
+    text = ["".join(["п", "р"])]
+    before = text_memory(text)
+    pickle.dumps(text, 5)
+    assert text_memory(text) == before + len(text[0].encode()) + 1
+
+
+def test_held_rows_hold_every_object():
+    value = row_named("held_records").make(3)
+    held = {id(item) for item in walk(value)}
+    assert id(value) in held
+    assert all(id(item) in held for record in value for pair in record.items() for item in pair)
+
+
+def test_measured_rows_become_a_report(tmp_path):
+    rows = [row_named(name) for name in ("one", "records", "held_lists", "cyrillic_strings", "array_1mb")]
+    measured = [runner.measure(row, contestants(names=["marshal"]), 0, rounds=2, n=smaller(row)) for row in rows]
+    data = report.results(measured, ["numpy", "not-a-package"], True)
+
+    report.save(data, tmp_path / "results" / "run.json")
+    assert json.loads((tmp_path / "results" / "run.json").read_text()) == data
+    assert set(data) == {"machine", "versions", "settings", "rows"}
+    assert set(data["machine"]) == {"processor", "cores", "memory_gib"}
+    assert set(data["versions"]) == {"python", "numpy"}
+    for row, entry in zip(rows, data["rows"]):
+        assert (entry["name"], entry["title"], entry["held"], entry["renewed"]) == (row.name, row.title, row.held, row.renew)
+        assert entry["floor"] == {"dumps": row.floor[0], "loads": row.floor[1], "loads_within_us": row.loads_within}
+        assert set(entry["contestants"]) == {"fastser", "pickle", "marshal"}
+        for name in ("fastser", "pickle"):
+            result = entry["contestants"][name]
+            assert result["faithful"] is True and result["error"] is None
+            for operation in ("dumps", "loads"):
+                for collector, samples in (("off", 2), ("on", 1)):
+                    figures = result[operation][collector]
+                    assert 0 < figures["min"] <= figures["median"]
+                    assert figures["samples"] == samples
+        assert entry["contestants"]["pickle"]["bytes"] == len(PICKLE.pack(row.make(smaller(row))))
+    assert data["rows"][-1]["contestants"]["marshal"]["faithful"] is False
+
+    shown = report.table(data)
+    assert all(row.title in shown for row in rows)
+    assert "*" in report.peer_table(data)
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nwhat was there\n{report.END}\nafter\n", encoding="utf-8")
+    report.write_readme(data, readme)
+    report.write_readme(data, readme)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{report.BEGIN}\n") and text.endswith(f"{report.END}\nafter\n")
+    assert "what was there" not in text and text.count("six-field") == 0
+    assert all(text.count(f"| {row.title} |") == 1 for row in rows)
+
+
+def entry(dumps, loads, **ours):
+    """A row of the results where pickle takes 10 µs."""
+    def timed(value):
+        return {c: {"min": value, "median": value, "samples": 1} for c in ("off", "on")}
+
+    pickled = {"error": None, "faithful": True, "bytes": 10, "text_kept": 0, "dumps": timed(10.0), "loads": timed(10.0)}
+    return {
+        "name": "x", "title": "x", "group": "plain", "n": 1, "held": False, "renewed": False, "size_limit": 74,
+        "floor": {"dumps": 2.0, "loads": 1.0, "loads_within_us": None},
+        "contestants": {"fastser": {**pickled, "dumps": timed(dumps), "loads": timed(loads), **ours}, "pickle": pickled},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (entry(5.0, 10.0), []),
+        (entry(5.1, 10.1), ["dumps below floor", "loads SLOWER"]),
+        (entry(1.0, 1.0, bytes=74), []),
+        (entry(1.0, 1.0, bytes=80), ["6 bytes TOO LARGE"]),
+        (entry(1.0, 1.0, faithful=False), ["WRONG RESULT"]),
+        (entry(1.0, 1.0, text_kept=3), ["leaves 3 bytes on strings"]),
+        (entry(1.0, 1.0, error="TypeError: no"), ["TypeError: no"]),
+    ],
+)
+def test_remarks(row, expected):
+    assert report.remarks(row) == expected
+
+
+def test_readme_shows_losing_rows_in_bold():
+    data = {**report.results([entry(20.0, 1.0)], ["numpy"], True)}
+    assert "| x | 10.0 → 20.0 | **0.50x** (0.50x) | 10.0 → 1.00 | 10.0x (10.0x) | 10 → 10 |" in report.markdown(data)
+
+
+def test_readme_without_markers_is_left_alone(tmp_path):
+    (tmp_path / "README.md").write_text("nothing\n")
+    with pytest.raises(SystemExit, match="benchmark:begin"):
+        report.write_readme(report.results([entry(1.0, 1.0)], ["numpy"], True), tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == "nothing\n"
+
+
+def test_chart_is_written(tmp_path):
+    pytest.importorskip("matplotlib")
+    data = report.results([entry(20.0, 0.01), {**entry(1.0, 1.0), "group": "real"}], ["numpy"], True)
+    chart.draw(data, tmp_path / "new" / "run.png")
+    assert (tmp_path / "new" / "run.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_rows_are_measured_in_processes_of_their_own():
+    told = []
+    measured = runner.run([row_named("two_keys")], 0, rounds=1, progress=lambda *state: told.append(state[:2]))
+    assert [row["name"] for row in measured] == ["two_keys"]
+    assert told == [(0, 1), (1, 1)]
+
+
+def test_peers_carry_what_they_can():
+    value = {"a": [1, 2.5, None, "x"], "b": {"c": True}}
+    found = contestants(names=[])
+    assert [c.name for c in found[:2]] == ["fastser", "pickle"]
+    assert {c.name for c in found[2:]} <= set(PEERS)
+    for contestant in found:
+        if contestant.name != "arrow-tensor":
+            assert same(value, contestant.unpack(contestant.pack(value))), contestant.name
+
+
+def test_out_of_band_pickle_in_one_blob():
+    value = [np.arange(10.0), {"a": np.ones((3, 4), order="F")}, "text"]
+    blob = dumps_out_of_band(value)
+    assert type(blob) is bytes
+    assert same(value, loads_out_of_band(blob))
