@@ -10,11 +10,11 @@ from pathlib import Path
 # Behind the installed packages, so that an installed fastser is measured and not an unbuilt source tree around it.
 sys.path.append(sys.path.pop(0))
 
-from . import chart, report, runner  # noqa: E402
-from .data import ROWS  # noqa: E402
-from .peers import PEERS  # noqa: E402
+from . import chart, report, runner
+from .data import ROWS
+from .peers import PEERS
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def arguments(argv=None) -> argparse.Namespace:

@@ -13,10 +13,10 @@ import pytest
 # Behind the installed packages: only the benchmark is wanted from the tree.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks import chart, report, runner  # noqa: E402
-from benchmarks.data import ROWS  # noqa: E402
-from benchmarks.peers import PEERS, PICKLE, contestants, dumps_out_of_band, loads_out_of_band  # noqa: E402
-from benchmarks.walk import same, size_limit, text_memory, walk  # noqa: E402
+from benchmarks import chart, report, runner
+from benchmarks.data import ROWS
+from benchmarks.peers import PEERS, PICKLE, contestants, dumps_out_of_band, loads_out_of_band
+from benchmarks.walk import same, size_limit, text_memory, walk
 
 FASTSER = contestants()[0]
 
