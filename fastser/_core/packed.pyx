@@ -62,11 +62,9 @@ cdef extern from *:
             PyArray_UpdateFlags((PyArrayObject *) array, NPY_ARRAY_ALIGNED);
         return array;
     }
-    #define fastser_array_view(array) PyArray_View((PyArrayObject *) (array), NULL, &PyArray_Type)
     """
-    # New references: an array of the same dtype and shape over other memory; a plain view.
+    # An array of the same dtype and shape over other memory.
     cnp.ndarray fastser_array_over(cnp.ndarray like, void* data, bint fortran)
-    object fastser_array_view(PyObject* array)
 
 
 cdef extern from "Python.h":
@@ -94,7 +92,7 @@ cdef int _gather(const Body* body, char* out) except -1:
     """Copy the elements of an ndarray that is not contiguous, in the wanted order, to ``out``."""
     cdef cnp.ndarray source = <cnp.ndarray> body.owner
     cdef uint64_t expected = body.size
-    # User code that ran since the array was met can have given it another shape or dtype in place.
+    # The array can have been given another state in place since it was met.
     if <uint64_t> cnp.PyArray_NBYTES(source) != expected:
         raise errors.changed_while_packing(None, "ndarray")
     if cnp.PyArray_HASFIELDS(source):
@@ -118,25 +116,26 @@ cdef int _write_bodies(const Body* bodies, Py_ssize_t count, char* out) except -
     """Write bodies and the padding after each.  ``out`` is a multiple of 64 from the start of the frame."""
     cdef Py_ssize_t i = 0, end, size, padded
     while i < count:
-        end = i
-        padded = 0
-        while end < count and not bodies[end].gather:
-            padded += align_up(<Py_ssize_t> bodies[end].size, BODY_ALIGNMENT)
-            end += 1
-        if padded >= NOGIL_MIN:
-            with nogil:
-                _copy(bodies + i, end - i, out)
-        else:
-            _copy(bodies + i, end - i, out)
-        out += padded
-        i = end
-        if i < count:
+        # Looked at anew after each step: other threads that run meanwhile may have gathered a body of a Packed.
+        if bodies[i].gather:
             size = <Py_ssize_t> bodies[i].size
             padded = align_up(size, BODY_ALIGNMENT)
             _gather(&bodies[i], out)
             memset(out + size, 0, padded - size)
-            out += padded
             i += 1
+        else:
+            end = i
+            padded = 0
+            while end < count and not bodies[end].gather:
+                padded += align_up(<Py_ssize_t> bodies[end].size, BODY_ALIGNMENT)
+                end += 1
+            if padded >= NOGIL_MIN:
+                with nogil:
+                    _copy(bodies + i, end - i, out)
+            else:
+                _copy(bodies + i, end - i, out)
+            i = end
+        out += padded
     return 0
 
 
@@ -293,7 +292,7 @@ cdef class Packed:
         return self.total
 
     def __repr__(self):
-        return f"<fastser.Packed of {self.total} bytes, {self.body_count} buffers by reference>"
+        return f"<fastser.Packed: {self.total} bytes, buffers by reference: {self.body_count}>"
 
     def to_bytes(self):
         """The frame, as `fastser.dumps` returns it.
@@ -512,19 +511,6 @@ cdef int _materialise(Packed self) except -1:
     return 0
 
 
-cdef tuple _fixed_owners(Body* bodies, tuple owners):
-    """Views in place of the arrays to gather: shape and dtype of an array that users hold can be set in place."""
-    cdef list fixed = None
-    cdef Py_ssize_t i
-    for i in range(len(owners)):
-        if bodies[i].gather:
-            if fixed is None:
-                fixed = list(owners)
-            fixed[i] = fastser_array_view(bodies[i].owner)
-            bodies[i].owner = <PyObject*> fixed[i]
-    return owners if fixed is None else tuple(fixed)
-
-
 cdef object packed_new(Columns* columns, int flags):
     cdef Packed self = None
     cdef Layout layout
@@ -542,7 +528,6 @@ cdef object packed_new(Columns* columns, int flags):
         PyTuple_SET_ITEM(owners, i, bodies[i].owner)   # steals
     columns.bodies.size = count * sizeof(Body)
     try:
-        owners = _fixed_owners(bodies, owners)
         _layout(columns, flags, &layout)
         self = Packed.__new__(Packed)
         self.head = PyBytes_FromStringAndSize(NULL, layout.head_size)
