@@ -128,6 +128,10 @@ def unsafe(what: str, offset: int | str) -> UnsafeDataError:
     return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame; list its class in allow, or trust the data")
 
 
+def not_readable(found: object) -> TypeError:
+    return TypeError(f"expected a bytes-like object, a Packed or a producer of one Arrow row, found {type(found).__name__}")
+
+
 # --- files -------------------------------------------------------------------------------------------------------------
 
 

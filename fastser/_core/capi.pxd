@@ -1,0 +1,240 @@
+"""CPython calls that Cython does not declare, and the few that differ between versions."""
+
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport int64_t, uint8_t
+
+
+cdef extern from *:
+    """
+    #include <Python.h>
+    #include <stdint.h>
+    #if PY_VERSION_HEX < 0x030B0000
+    #include <longintrepr.h>
+    #endif
+
+    /* 1 and the value when an exact int fits 64 bits, else 0.  Never raises.  The digits are read
+       in place because a call per integer costs more than the rest of the loop. */
+    static inline int fastser_as_int64(PyObject *o, int64_t *value) {
+        int overflow;
+        const PyLongObject *v = (const PyLongObject *) o;
+    #if PY_VERSION_HEX >= 0x030C0000
+        const uintptr_t tag = v->long_value.lv_tag;
+        const Py_ssize_t digits = (Py_ssize_t) (tag >> 3);
+        const int64_t sign = 1 - (int64_t) (tag & 3);
+        const digit *d = v->long_value.ob_digit;
+    #else
+        const Py_ssize_t size = Py_SIZE(o);
+        const Py_ssize_t digits = size < 0 ? -size : size;
+        const int64_t sign = size < 0 ? -1 : 1;
+        const digit *d = v->ob_digit;
+    #endif
+        if (digits <= 1) {
+            *value = digits ? sign * (int64_t) d[0] : 0;
+            return 1;
+        }
+        if (digits == 2) {
+            *value = sign * (((int64_t) d[1] << PyLong_SHIFT) | (int64_t) d[0]);
+            return PyLong_SHIFT <= 30;
+        }
+        *value = PyLong_AsLongLongAndOverflow(o, &overflow);
+        return overflow == 0;
+    }
+
+    /* Two's complement, little-endian.  Public from 3.13 on; before that only the private pair can
+       do it without a detour over hexadecimal text. */
+    static inline size_t fastser_int_size(PyObject *o) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        return (size_t) PyLong_AsNativeBytes(o, NULL, 0, 1);
+    #else
+        return _PyLong_NumBits(o) / 8 + 1;
+    #endif
+    }
+    static inline int fastser_int_to_bytes(PyObject *o, unsigned char *at, size_t size, int big_endian, int is_signed) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        int flags = (big_endian ? 0 : 1) | (is_signed ? 0 : 4);
+        Py_ssize_t needed = PyLong_AsNativeBytes(o, at, (Py_ssize_t) size, flags);
+        return needed < 0 || needed > (Py_ssize_t) size ? -1 : 0;
+    #else
+        return _PyLong_AsByteArray((PyLongObject *) o, at, size, !big_endian, is_signed);
+    #endif
+    }
+    static inline PyObject *fastser_int_from_bytes(const unsigned char *at, size_t size, int big_endian, int is_signed) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        int flags = big_endian ? 0 : 1;
+        return is_signed ? PyLong_FromNativeBytes(at, size, flags) : PyLong_FromUnsignedNativeBytes(at, size, flags);
+    #else
+        return _PyLong_FromByteArray(at, size, !big_endian, is_signed);
+    #endif
+    }
+
+    /* A dict with room for n keys: private, but filling a large dict without it costs a third more. */
+    static inline PyObject *fastser_dict_presized(Py_ssize_t n) {
+        return n > 5 ? _PyDict_NewPresized(n) : PyDict_New();
+    }
+
+    /* The hash of an exact str, computed when it is not cached yet. */
+    static inline Py_hash_t fastser_str_hash(PyObject *o) {
+        Py_hash_t h = ((PyASCIIObject *) o)->hash;
+        return h != -1 ? h : PyObject_Hash(o);
+    }
+
+    /* Below 3.12 a collection can start inside any allocation; from 3.12 on only between bytecodes. */
+    #if PY_VERSION_HEX < 0x030C0000
+    #define fastser_collector_pause() PyGC_Disable()
+    #define fastser_collector_resume(was) do { if (was) PyGC_Enable(); } while (0)
+    #else
+    #define fastser_collector_pause() 0
+    #define fastser_collector_resume(was) ((void) (was))
+    #endif
+
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fastser_likely(x) __builtin_expect(!!(x), 1)
+    #define fastser_unlikely(x) __builtin_expect(!!(x), 0)
+    #define fastser_prefetch(p) __builtin_prefetch(p)
+    #else
+    #define fastser_likely(x) (x)
+    #define fastser_unlikely(x) (x)
+    #define fastser_prefetch(p) ((void) (p))
+    #endif
+
+    /* Borrowed and stolen references as plain pointers, without Cython's counting. */
+    #define fastser_type(o) ((PyObject *) Py_TYPE((PyObject *) (o)))
+    #define fastser_refcount(o) Py_REFCNT((PyObject *) (o))
+    #define fastser_incref(o) Py_INCREF((PyObject *) (o))
+    #define fastser_decref(o) Py_DECREF((PyObject *) (o))
+    #define fastser_xdecref(o) Py_XDECREF((PyObject *) (o))
+    #define fastser_float_value(o) PyFloat_AS_DOUBLE((PyObject *) (o))
+    #define fastser_list_items(o) (((PyListObject *) (o))->ob_item)
+    #define fastser_list_size(o) Py_SIZE((PyObject *) (o))
+    #define fastser_tuple_items(o) (((PyTupleObject *) (o))->ob_item)
+    #define fastser_tuple_size(o) Py_SIZE((PyObject *) (o))
+    #define fastser_bytes_data(o) PyBytes_AS_STRING((PyObject *) (o))
+    #define fastser_bytes_size(o) PyBytes_GET_SIZE((PyObject *) (o))
+    #define fastser_dict_size(o) PyDict_GET_SIZE((PyObject *) (o))
+    #define fastser_dict_next(o, position, key, value) PyDict_Next((PyObject *) (o), position, key, value)
+    #define fastser_str_is_ascii(o) PyUnicode_IS_COMPACT_ASCII((PyObject *) (o))
+    #define fastser_str_ascii_data(o) ((const char *) (((PyASCIIObject *) (o)) + 1))
+    #define fastser_str_length(o) PyUnicode_GET_LENGTH((PyObject *) (o))
+    #define fastser_str_kind(o) ((int) PyUnicode_KIND((PyObject *) (o)))
+    #define fastser_str_data(o) ((const void *) PyUnicode_DATA((PyObject *) (o)))
+    #if PY_VERSION_HEX < 0x030C0000
+    #define fastser_str_ready(o) PyUnicode_READY((PyObject *) (o))
+    #else
+    #define fastser_str_ready(o) 0
+    #endif
+    static inline PyObject *fastser_ascii(const char *data, Py_ssize_t size) {
+        PyObject *o;
+        if (size <= 1)
+            return PyUnicode_DecodeLatin1(data, size, NULL);   /* the interpreter's own singletons */
+        o = PyUnicode_New(size, 127);
+        if (o != NULL)
+            memcpy(((PyASCIIObject *) o) + 1, data, (size_t) size);
+        return o;
+    }
+
+    #define fastser_none Py_None
+    #define fastser_true Py_True
+    #define fastser_false Py_False
+    #define fastser_ellipsis Py_Ellipsis
+    #define fastser_not_implemented Py_NotImplemented
+    #define fastser_list_type ((PyObject *) &PyList_Type)
+    #define fastser_tuple_type ((PyObject *) &PyTuple_Type)
+    #define fastser_dict_type ((PyObject *) &PyDict_Type)
+    #define fastser_set_type ((PyObject *) &PySet_Type)
+    #define fastser_frozenset_type ((PyObject *) &PyFrozenSet_Type)
+    #define fastser_str_type ((PyObject *) &PyUnicode_Type)
+    #define fastser_int_type ((PyObject *) &PyLong_Type)
+    #define fastser_float_type ((PyObject *) &PyFloat_Type)
+    #define fastser_bool_type ((PyObject *) &PyBool_Type)
+    #define fastser_none_type ((PyObject *) Py_TYPE(Py_None))
+    #define fastser_bytes_type ((PyObject *) &PyBytes_Type)
+    #define fastser_bytearray_type ((PyObject *) &PyByteArray_Type)
+    #define fastser_complex_type ((PyObject *) &PyComplex_Type)
+    #define fastser_range_type ((PyObject *) &PyRange_Type)
+    #define fastser_slice_type ((PyObject *) &PySlice_Type)
+    #define fastser_ellipsis_type ((PyObject *) Py_TYPE(Py_Ellipsis))
+    #define fastser_not_implemented_type ((PyObject *) Py_TYPE(Py_NotImplemented))
+    """
+    bint fastser_as_int64(PyObject* o, int64_t* value) noexcept nogil
+    size_t fastser_int_size(PyObject* o) noexcept
+    int fastser_int_to_bytes(PyObject* o, unsigned char* at, size_t size, bint big_endian, bint is_signed) except -1
+    PyObject* fastser_int_from_bytes(const unsigned char* at, size_t size, bint big_endian, bint is_signed) except NULL
+    PyObject* fastser_dict_presized(Py_ssize_t n) except NULL
+    Py_hash_t fastser_str_hash(PyObject* o) noexcept
+    int fastser_collector_pause() noexcept
+    void fastser_collector_resume(int was) noexcept
+    bint fastser_likely(bint x) noexcept nogil
+    bint fastser_unlikely(bint x) noexcept nogil
+    void fastser_prefetch(const void* p) noexcept nogil
+
+    PyObject* fastser_type(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_refcount(PyObject* o) noexcept nogil
+    void fastser_incref(PyObject* o) noexcept
+    void fastser_decref(PyObject* o) noexcept
+    void fastser_xdecref(PyObject* o) noexcept
+    double fastser_float_value(PyObject* o) noexcept nogil
+    PyObject** fastser_list_items(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_list_size(PyObject* o) noexcept nogil
+    PyObject** fastser_tuple_items(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_tuple_size(PyObject* o) noexcept nogil
+    char* fastser_bytes_data(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_bytes_size(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_dict_size(PyObject* o) noexcept nogil
+    bint fastser_dict_next(PyObject* o, Py_ssize_t* position, PyObject** key, PyObject** value) noexcept
+    bint fastser_str_is_ascii(PyObject* o) noexcept nogil
+    const char* fastser_str_ascii_data(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_str_length(PyObject* o) noexcept nogil
+    int fastser_str_kind(PyObject* o) noexcept nogil
+    const void* fastser_str_data(PyObject* o) noexcept nogil
+    int fastser_str_ready(PyObject* o) except -1
+    PyObject* fastser_ascii(const char* data, Py_ssize_t size) except NULL
+
+    PyObject* fastser_none
+    PyObject* fastser_true
+    PyObject* fastser_false
+    PyObject* fastser_ellipsis
+    PyObject* fastser_not_implemented
+    PyObject* fastser_list_type
+    PyObject* fastser_tuple_type
+    PyObject* fastser_dict_type
+    PyObject* fastser_set_type
+    PyObject* fastser_frozenset_type
+    PyObject* fastser_str_type
+    PyObject* fastser_int_type
+    PyObject* fastser_float_type
+    PyObject* fastser_bool_type
+    PyObject* fastser_none_type
+    PyObject* fastser_bytes_type
+    PyObject* fastser_bytearray_type
+    PyObject* fastser_complex_type
+    PyObject* fastser_range_type
+    PyObject* fastser_slice_type
+    PyObject* fastser_ellipsis_type
+    PyObject* fastser_not_implemented_type
+
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+    # New references as plain pointers, so that they can be stored without counting twice.
+    PyObject* new_long "PyLong_FromLongLong"(long long value) except NULL
+    PyObject* new_float "PyFloat_FromDouble"(double value) except NULL
+    PyObject* new_complex "PyComplex_FromDoubles"(double real, double imag) except NULL
+    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
+    PyObject* new_bytearray "PyByteArray_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
+    PyObject* new_utf8 "PyUnicode_DecodeUTF8"(const char* data, Py_ssize_t size, const char* errors) except NULL
+    PyObject* new_list "PyList_New"(Py_ssize_t size) except NULL
+    PyObject* new_tuple "PyTuple_New"(Py_ssize_t size) except NULL
+    PyObject* new_set "PySet_New"(PyObject* iterable) except NULL
+    PyObject* new_frozenset "PyFrozenSet_New"(PyObject* iterable) except NULL
+    PyObject* new_slice "PySlice_New"(PyObject* start, PyObject* stop, PyObject* step) except NULL
+    PyObject* dict_copy "PyDict_Copy"(PyObject* o) except NULL
+    int dict_set "PyDict_SetItem"(PyObject* o, PyObject* key, PyObject* value) except -1
+    int set_add "PySet_Add"(PyObject* o, PyObject* key) except -1
+    PyObject* new_object_as_list "PySequence_List"(PyObject* o) except NULL
+    PyObject* new_list_as_tuple "PyList_AsTuple"(PyObject* o) except NULL
+    void gc_untrack "PyObject_GC_UnTrack"(PyObject* o) noexcept
+    void gc_track "PyObject_GC_Track"(PyObject* o) noexcept
+    PyObject* new_call "PyObject_CallOneArg"(PyObject* callable, PyObject* argument) except NULL
+    PyObject* new_str "PyObject_Str"(PyObject* o) except NULL
+    char* PyByteArray_AS_STRING(PyObject* o) noexcept nogil
+    Py_ssize_t PyByteArray_GET_SIZE(PyObject* o) noexcept nogil

@@ -1,0 +1,1562 @@
+"""The walk back: every read is checked against its column, every count against what backs it."""
+
+cimport numpy as cnp
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.datetime cimport import_datetime
+from cpython.object cimport PyObject
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from fastser._core.arrays cimport *
+from fastser._core.arrow_in cimport ArrowRow, arrow_row_view
+from fastser._core.buffer cimport buffer_append
+from fastser._core.capi cimport *
+from fastser._core.columns cimport Body, View, view_offset
+from fastser._core.decoder cimport *
+from fastser._core.dtypes cimport build
+from fastser._core.frame cimport FRAME_OK, frame_parse, view_release
+from fastser._core.keys cimport new_key
+from fastser._core.packed cimport Packed, frame_error, packed_view
+from fastser._core.scalars cimport *
+from fastser._core.stack cimport fastser_stack_limit, fastser_stack_short
+from fastser._core.tags cimport *
+from fastser._core.text cimport fastser_all_ascii
+from fastser._core.times cimport *
+
+import datetime as _datetime
+import decimal as _decimal
+import uuid as _uuid
+import zoneinfo as _zoneinfo
+
+from fastser import errors as _errors, fallback as _fallback
+
+cnp.import_array()
+import_datetime()
+fastser_plain_import()
+
+cdef object _timezone = _datetime.timezone
+cdef object _utc = _datetime.timezone.utc
+cdef object _zoneinfo_class = _zoneinfo.ZoneInfo
+cdef object _decimal_class = _decimal.Decimal
+cdef object _uuid_class = _uuid.UUID
+cdef tuple _safe_uuid = (_uuid.SafeUUID.unknown, _uuid.SafeUUID.safe, _uuid.SafeUUID.unsafe)
+cdef dict _tag_names = {}
+
+
+# --- reading with checks ------------------------------------------------------------------------------------------------
+
+
+cdef int bad(Decoder* d, str expected, object found) except -1:
+    raise _errors.bad_frame(expected, found, f"tag {d.at - d.view.tags}")
+
+
+cdef int too_deep(Decoder* d, bint stack) except -1:
+    raise _errors.depth_exceeded(None, d.max_depth, decoding=True, stack=stack)
+
+
+cdef int short_column(Decoder* d, str name, Py_ssize_t wanted, Py_ssize_t left) except -1:
+    return bad(d, f"{wanted} more items in column {name}", left)
+
+
+cdef inline int descend(Decoder* d) except -1:
+    d.depth += 1
+    if d.depth > d.max_depth:
+        return too_deep(d, False)
+    if fastser_stack_short(d.stack_limit):
+        return too_deep(d, True)
+    return 0
+
+
+cdef inline int read_byte(Decoder* d) except -1:
+    if d.at >= d.end:
+        return bad(d, "a tag", "the end of the tags")
+    d.at += 1
+    return (d.at - 1)[0]
+
+
+cdef inline uint64_t read_varint(Decoder* d) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t value = 0
+    cdef int shift = 0
+    cdef uint8_t byte
+    while True:
+        if d.at >= d.end:
+            bad(d, "an operand", "the end of the tags")
+        byte = d.at[0]
+        d.at += 1
+        value |= <uint64_t> (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+        shift += 7
+        if shift > 63:
+            bad(d, "an operand of at most 10 bytes", "a longer one")
+
+
+cdef inline Py_ssize_t read_count(Decoder* d) except -1:
+    """A number of items, backed by the frame."""
+    cdef uint64_t count = read_varint(d)
+    if count > <uint64_t> d.budget:
+        unbacked(d, count)
+    return <Py_ssize_t> count
+
+
+cdef int unbacked(Decoder* d, uint64_t count) except -1:
+    raise _errors.unbacked_items(count, d.budget, f"tag {d.at - d.view.tags}")
+
+
+cdef inline int claim(Decoder* d, Py_ssize_t n) except -1:
+    if n > d.budget:
+        return unbacked(d, n)
+    d.budget -= n
+    return 0
+
+
+cdef inline const char* next_text(Decoder* d, Py_ssize_t index, Py_ssize_t* size) except NULL:
+    """Item ``index`` of text, borrowed."""
+    cdef Py_ssize_t start, stop
+    if index >= d.view.text_count:
+        short_column(d, "text", 1, 0)
+    start = view_offset(d.view.text_offsets, d.view.text_large, index)
+    stop = view_offset(d.view.text_offsets, d.view.text_large, index + 1)
+    if start < 0 or stop < start or stop > d.view.text_size:
+        bad(d, "rising offsets in column text", (start, stop))
+    size[0] = stop - start
+    return d.view.text + start
+
+
+cdef inline const char* next_data(Decoder* d, Py_ssize_t* size) except NULL:
+    """The next item of data, borrowed."""
+    cdef Py_ssize_t start, stop
+    if d.data >= d.view.data_count:
+        short_column(d, "data", 1, 0)
+    start = view_offset(d.view.data_offsets, d.view.data_large, d.data)
+    stop = view_offset(d.view.data_offsets, d.view.data_large, d.data + 1)
+    if start < 0 or stop < start or stop > d.view.data_size:
+        bad(d, "rising offsets in column data", (start, stop))
+    d.data += 1
+    size[0] = stop - start
+    return d.view.data + start
+
+
+cdef inline const int64_t* take_i64(Decoder* d, Py_ssize_t n) except NULL:
+    if n > d.view.i64_count - d.i64:
+        short_column(d, "i64", n, d.view.i64_count - d.i64)
+    d.i64 += n
+    return d.view.i64 + (d.i64 - n)
+
+
+cdef inline const int32_t* take_i32(Decoder* d, Py_ssize_t n) except NULL:
+    if n > d.view.i32_count - d.i32:
+        short_column(d, "i32", n, d.view.i32_count - d.i32)
+    d.i32 += n
+    return d.view.i32 + (d.i32 - n)
+
+
+cdef inline const int16_t* take_i16(Decoder* d, Py_ssize_t n) except NULL:
+    if n > d.view.i16_count - d.i16:
+        short_column(d, "i16", n, d.view.i16_count - d.i16)
+    d.i16 += n
+    return d.view.i16 + (d.i16 - n)
+
+
+cdef inline const int8_t* take_i8(Decoder* d, Py_ssize_t n) except NULL:
+    if n > d.view.i8_count - d.i8:
+        short_column(d, "i8", n, d.view.i8_count - d.i8)
+    d.i8 += n
+    return d.view.i8 + (d.i8 - n)
+
+
+cdef inline const double* take_f64(Decoder* d, Py_ssize_t n) except NULL:
+    if n > d.view.f64_count - d.f64:
+        short_column(d, "f64", n, d.view.f64_count - d.f64)
+    d.f64 += n
+    return d.view.f64 + (d.f64 - n)
+
+
+cdef inline const uint8_t* take_bits(Decoder* d, Py_ssize_t n) except NULL:
+    """A bitmap of n bits."""
+    cdef Py_ssize_t size = (n + 7) >> 3
+    if size > d.view.bits_count - d.bits:
+        short_column(d, "bits", size, d.view.bits_count - d.bits)
+    d.bits += size
+    return d.view.bits + (d.bits - size)
+
+
+cdef int read_unsigned(Decoder* d, uint64_t* out, Py_ssize_t n) except -1:
+    """n lengths or indices, as write_unsigned wrote them."""
+    cdef Py_ssize_t i
+    cdef uint64_t kind = read_varint(d)
+    if n == 1:
+        out[0] = kind
+    elif kind == 1:
+        bytes_ = <const uint8_t*> take_i8(d, n)
+        for i in range(n):
+            out[i] = bytes_[i]
+    elif kind == 2:
+        halves = <const uint16_t*> take_i16(d, n)
+        for i in range(n):
+            out[i] = halves[i]
+    elif kind == 4:
+        words = <const uint32_t*> take_i32(d, n)
+        for i in range(n):
+            out[i] = words[i]
+    elif kind == 8:
+        longs = <const uint64_t*> take_i64(d, n)
+        for i in range(n):
+            out[i] = longs[i]
+    elif kind == LENGTHS_CONSTANT:
+        kind = read_varint(d)
+        if kind == 0:
+            bad(d, "a constant length of at least 1", 0)
+        for i in range(n):
+            out[i] = kind
+    else:
+        bad(d, "an item size of 1, 2, 4 or 8", kind)
+    return 0
+
+
+cdef Py_ssize_t read_lengths(Decoder* d, uint64_t* lengths, Py_ssize_t n) except -1:
+    """The lengths of n containers; their sum, which the frame backs."""
+    cdef Py_ssize_t i
+    cdef uint64_t total = 0
+    read_unsigned(d, lengths, n)
+    for i in range(n):
+        if lengths[i] > <uint64_t> d.budget:
+            unbacked(d, lengths[i])
+        total += lengths[i]
+        if total > <uint64_t> d.budget:
+            unbacked(d, total)
+    return <Py_ssize_t> total
+
+
+# --- numbered objects ---------------------------------------------------------------------------------------------------
+
+
+cdef Py_ssize_t number(Decoder* d, Py_ssize_t n) except -1:
+    """Take n numbers, their objects still missing; the first of them."""
+    cdef PyObject** refs
+    cdef Py_ssize_t first = d.ref_count, capacity
+    if not d.has_refs:
+        return 0
+    if d.ref_count + n > d.ref_capacity:
+        capacity = max(2 * d.ref_capacity, d.ref_count + n, 64)
+        refs = <PyObject**> realloc(d.refs, capacity * sizeof(PyObject*))
+        if refs == NULL:
+            raise MemoryError()
+        d.refs = refs
+        d.ref_capacity = capacity
+    memset(d.refs + d.ref_count, 0, n * sizeof(PyObject*))
+    d.ref_count += n
+    return first
+
+
+cdef inline void set_number(Decoder* d, Py_ssize_t index, PyObject* o) noexcept:
+    if d.has_refs:
+        fastser_incref(o)
+        d.refs[index] = o
+
+
+cdef PyObject* referred(Decoder* d, uint64_t index) except NULL:
+    """New reference to a numbered object."""
+    if index >= <uint64_t> d.ref_count or d.refs[index] == NULL:
+        bad(d, f"a reference to one of {d.ref_count} objects, complete enough to be referred to", index)
+    fastser_incref(d.refs[index])
+    return d.refs[index]
+
+
+cdef inline void hide(Decoder* d, PyObject* o) noexcept:
+    """Where user code may run it must not find, through the collector, what has empty slots."""
+    if d.foreign:
+        gc_untrack(o)
+
+
+cdef inline void show(Decoder* d, PyObject* o) noexcept:
+    if d.foreign:
+        gc_track(o)
+
+
+cdef PyObject* empty_tuple_like(Decoder* d, Py_ssize_t size) except NULL:
+    """A tuple to fill.  Where references may lead to it before it is full, it is full of None."""
+    cdef PyObject* o = new_tuple(size)
+    cdef Py_ssize_t i
+    if d.has_refs:
+        for i in range(size):
+            fastser_incref(fastser_none)
+            fastser_tuple_items(o)[i] = fastser_none
+    return o
+
+
+cdef inline void fill_slots(PyObject** slots, PyObject** items, Py_ssize_t size) noexcept:
+    """Steals items; what lay in the slots is let go."""
+    cdef Py_ssize_t i
+    cdef PyObject* old
+    for i in range(size):
+        old = slots[i]
+        slots[i] = items[i]
+        items[i] = NULL
+        fastser_xdecref(old)
+
+
+cdef int check_hashable(Decoder* d, PyObject* key) except -1:
+    """A tuple that leads back to itself would be hashed without end, in C, where nothing stops it."""
+    cdef Py_ssize_t budget = 1 << 20
+    if d.has_refs and fastser_type(key) == fastser_tuple_type:
+        check_tuple(d, key, &budget, 0)
+    return 0
+
+
+cdef int check_tuple(Decoder* d, PyObject* o, Py_ssize_t* budget, Py_ssize_t depth) except -1:
+    cdef Py_ssize_t i
+    budget[0] -= fastser_tuple_size(o) + 1
+    if budget[0] < 0 or depth > d.max_depth or fastser_stack_short(d.stack_limit):
+        return bad(d, "a key that can be hashed", "a tuple without end")
+    for i in range(fastser_tuple_size(o)):
+        if fastser_type(fastser_tuple_items(o)[i]) == fastser_tuple_type:
+            check_tuple(d, fastser_tuple_items(o)[i], budget, depth + 1)
+    return 0
+
+
+# --- text ---------------------------------------------------------------------------------------------------------------
+
+
+cdef inline bint all_ascii(Decoder* d) noexcept:
+    if d.text_is_ascii < 0:
+        d.text_is_ascii = fastser_all_ascii(d.view.text, d.view.text_size)
+    return d.text_is_ascii
+
+
+cdef inline PyObject* decode_text(Decoder* d) except NULL:
+    cdef Py_ssize_t size
+    cdef const char* text = next_text(d, d.text, &size)
+    d.text += 1
+    if all_ascii(d):
+        return fastser_ascii(text, size)
+    return new_utf8(text, size, NULL)
+
+
+cdef int decode_texts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, start, stop
+    cdef const int32_t* offsets
+    if n > d.view.text_count - d.text:
+        return short_column(d, "text", n, d.view.text_count - d.text)
+    if d.view.text_large or not all_ascii(d):
+        for i in range(n):
+            out[i] = decode_text(d)
+        return 0
+    offsets = <const int32_t*> d.view.text_offsets + d.text
+    d.text += n
+    start = offsets[0]
+    if start < 0:
+        return bad(d, "offsets from 0 on in column text", start)
+    for i in range(n):
+        stop = offsets[i + 1]
+        if stop < start or stop > d.view.text_size:
+            return bad(d, "rising offsets in column text", (start, stop))
+        out[i] = fastser_ascii(d.view.text + start, stop - start)
+        start = stop
+    return 0
+
+
+cdef PyObject* text_reference(Decoder* d, uint64_t index) except NULL:
+    """New reference: an item of text that came before."""
+    cdef Py_ssize_t size
+    cdef const char* text
+    if index >= <uint64_t> d.text:
+        bad(d, f"one of {d.text} items of text", index)
+    if d.texts == NULL:
+        d.texts = slots_new(d.view.text_count)
+    if d.texts[index] == NULL:
+        text = next_text(d, <Py_ssize_t> index, &size)
+        d.texts[index] = new_utf8(text, size, NULL)
+    fastser_incref(d.texts[index])
+    return d.texts[index]
+
+
+# --- bodies -------------------------------------------------------------------------------------------------------------
+
+
+cdef const char* read_body(Decoder* d, Py_ssize_t wanted, Py_ssize_t* size, Py_ssize_t* index) except? NULL:
+    """The bytes of a body, borrowed; ``wanted`` of them, or as many as there are where it is -1.
+
+    ``index`` tells which of buffers it is, -1 for none of them.
+    """
+    cdef uint64_t where = read_varint(d), number
+    cdef const char* data
+    index[0] = -1
+    if where == BODY_INLINE:
+        data = next_data(d, size)
+        if wanted >= 0:
+            if size[0] < wanted:
+                bad(d, f"{wanted} bytes of data", size[0])
+            data += size[0] - wanted
+            size[0] = wanted
+        return data
+    if where == BODY_BUFFER:
+        if d.body >= d.view.body_count:
+            short_column(d, "buffers", 1, 0)
+        number = d.body
+        d.body += 1
+    elif where == BODY_SAME:
+        number = read_varint(d)
+        if number >= <uint64_t> d.body:
+            bad(d, f"one of {d.body} buffers", number)
+    else:
+        bad(d, "a kind of body", where)
+    index[0] = <Py_ssize_t> number
+    size[0] = d.view.bodies[number].size
+    if wanted >= 0 and size[0] != wanted:
+        bad(d, f"a buffer of {wanted} bytes", size[0])
+    return d.view.bodies[number].data
+
+
+cdef object memory_view(Decoder* d, const char* data, Py_ssize_t size, bint borrowed):
+    """A memoryview of a body that keeps its owner alive; a copy where the memory is not the owner's."""
+    cdef cnp.npy_intp dims = size
+    cdef PyObject* array = new_array_view(d, fastser_plain[2].descr, 1, <Py_ssize_t*> &dims, data, size, 1, 0, not borrowed)
+    cdef object view = memoryview(<object> array)
+    fastser_decref(array)
+    return view
+
+
+cdef int decode_bodies(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
+    """Long texts, bytes or bytearrays."""
+    cdef Py_ssize_t i, size = 0, index = 0, first
+    cdef const char* data
+    cdef PyObject* t = fastser_str_type if tag == TAG_BODY_TEXT else fastser_bytes_type
+    cdef PyObject* known
+    if tag == TAG_BODY_BYTEARRAY:
+        first = number(d, n)
+        for i in range(n):
+            data = read_body(d, -1, &size, &index)
+            if index >= 0 and index != d.body - 1:
+                return bad(d, "a bytearray of its own", "a buffer met before")
+            out[i] = new_bytearray(data, size)
+            set_number(d, first + i, out[i])
+        return 0
+    for i in range(n):
+        data = read_body(d, -1, &size, &index)
+        known = NULL
+        if index >= 0:
+            if d.bodies == NULL:
+                d.bodies = slots_new(d.view.body_count)
+            known = d.bodies[index]
+            if known != NULL and fastser_type(known) != t:
+                return bad(d, "a buffer of one type", "two")
+        if known == NULL:
+            if tag == TAG_BODY_TEXT:
+                known = fastser_ascii(data, size) if fastser_all_ascii(data, size) else new_utf8(data, size, NULL)
+            else:
+                known = new_bytes(data, size)
+            if index >= 0:
+                d.bodies[index] = known
+                fastser_incref(known)
+        else:
+            fastser_incref(known)
+        out[i] = known
+    return 0
+
+
+# --- arrays -------------------------------------------------------------------------------------------------------------
+
+
+cdef PyObject* read_dtype(Decoder* d) except NULL:
+    """Borrowed from the table of plain dtypes, or from d.dtypes."""
+    cdef uint64_t code = read_varint(d)
+    cdef PyObject* description
+    cdef object dtype
+    if code < <uint64_t> FASTSER_PLAIN_COUNT and fastser_plain[code].descr != NULL:
+        return fastser_plain[code].descr
+    if code == DTYPE_DESCRIBED:
+        if d.dtypes == NULL:
+            d.dtypes = new_list(0)
+        descend(d)
+        description = decode_value(d)
+        d.depth -= 1
+        try:
+            dtype = build(<object> description)
+        finally:
+            fastser_decref(description)
+        (<list> d.dtypes).append(dtype)
+        return <PyObject*> dtype
+    if code >= DTYPE_EARLIER and d.dtypes != NULL and code - DTYPE_EARLIER < <uint64_t> len(<list> d.dtypes):
+        return fastser_list_items(d.dtypes)[code - DTYPE_EARLIER]
+    bad(d, "the code of a dtype", code)
+
+
+cdef PyObject* new_array_view(
+    Decoder* d, PyObject* descr, int ndim, Py_ssize_t* dims, const char* data, Py_ssize_t nbytes,
+    Py_ssize_t alignment, int order, bint copy,
+) except NULL:
+    """New reference: an array over a body, or over a copy of it where it is not aligned."""
+    cdef int flags = NPY_ARRAY_F_CONTIGUOUS if order == ORDER_FORTRAN else 0
+    cdef PyObject* array
+    cdef bint own = copy or nbytes == 0 or <size_t> data % alignment != 0
+    array = fastser_new_array(descr, ndim, dims, NULL if own else data, flags | (NPY_ARRAY_WRITEABLE if d.writable else 0))
+    if own:
+        if nbytes:
+            memcpy(fastser_array_data(array), data, nbytes)
+        if not d.writable:
+            fastser_array_freeze(array)
+    else:
+        fastser_array_set_base(array, d.owner)
+    return array
+
+
+cdef int decode_arrays(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
+    cdef PyObject* descr
+    cdef Py_ssize_t dims[64]
+    cdef uint64_t dim, order, ndim, where, index
+    cdef Py_ssize_t i, first, size = 1, itemsize, nbytes, alignment, found = 0, body = 0
+    cdef const char* data
+    cdef bint inline_copied = d.copied != NULL
+    first = number(d, n)
+    descr = read_dtype(d)
+    itemsize = fastser_descr_itemsize(descr)
+    alignment = fastser_descr_alignment(descr)
+    order = read_varint(d)
+    ndim = read_varint(d)
+    if order > ORDER_FORTRAN or ndim > 64:
+        return bad(d, "an order and at most 64 dimensions", (order, ndim))
+    cdef bint empty = False
+    for i in range(<Py_ssize_t> ndim):
+        dim = read_varint(d)
+        if dim > <uint64_t> PY_SSIZE_T_MAX:
+            return bad(d, "a dimension", dim)
+        dims[i] = <Py_ssize_t> dim
+        empty = empty or dim == 0
+    if empty:
+        size = 0
+    else:
+        for i in range(<Py_ssize_t> ndim):
+            if dims[i] > PY_SSIZE_T_MAX // size:
+                return bad(d, "a size that memory can have", "a larger one")
+            size *= dims[i]
+    if tag == TAG_OBJECT_ARRAY:
+        return decode_object_arrays(d, out, n, first, descr, <int> ndim, dims, size, <int> order)
+    if fastser_descr_has_objects(descr):
+        return bad(d, "a dtype of plain memory", "one that holds references")
+    if itemsize and size > PY_SSIZE_T_MAX // itemsize:
+        return bad(d, "a size that memory can have", "a larger one")
+    nbytes = size * itemsize
+    if tag == TAG_ARRAY_RUN:
+        if nbytes and n > PY_SSIZE_T_MAX // nbytes:
+            return bad(d, "a size that memory can have", "a larger one")
+        data = read_body(d, nbytes * n, &found, &body)
+        for i in range(n):
+            out[i] = new_array_view(
+                d, descr, <int> ndim, dims, data + i * nbytes, nbytes, alignment, <int> order,
+                inline_copied and body < 0)
+            set_number(d, first + i, out[i])
+        return 0
+    for i in range(n):
+        if d.at < d.end and d.at[0] == BODY_OF:
+            d.at += 1
+            index = read_varint(d)
+            out[i] = same_memory(d, index, descr, <int> ndim, dims, nbytes, <int> order)
+        else:
+            data = read_body(d, nbytes, &found, &body)
+            out[i] = new_array_view(
+                d, descr, <int> ndim, dims, data, nbytes, alignment, <int> order, inline_copied and body < 0)
+        set_number(d, first + i, out[i])
+    return 0
+
+
+cdef PyObject* same_memory(
+    Decoder* d, uint64_t index, PyObject* descr, int ndim, Py_ssize_t* dims, Py_ssize_t nbytes, int order,
+) except NULL:
+    """New reference: an array over the memory of an array that was made before."""
+    cdef PyObject* other = referred(d, index)
+    cdef PyObject* array
+    cdef int flags = NPY_ARRAY_F_CONTIGUOUS if order == ORDER_FORTRAN else 0
+    try:
+        if fastser_type(other) != fastser_array_type or fastser_array_nbytes(other) != nbytes \
+                or fastser_descr_has_objects(fastser_array_descr(other)):
+            bad(d, f"an array of {nbytes} bytes to share memory with", "another object")
+        if <size_t> fastser_array_data(other) % fastser_descr_alignment(descr):
+            bad(d, "memory that is aligned for its dtype", "other memory")
+        array = fastser_new_array(
+            descr, ndim, dims, fastser_array_data(other), flags | (NPY_ARRAY_WRITEABLE if d.writable else 0))
+        fastser_array_set_base(array, other)
+        return array
+    finally:
+        fastser_decref(other)
+
+
+cdef int decode_object_arrays(
+    Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t first, PyObject* descr, int ndim, Py_ssize_t* dims,
+    Py_ssize_t size, int order,
+) except -1:
+    """Arrays of objects or of variable-width strings."""
+    cdef Py_ssize_t i, j, itemsize = fastser_descr_itemsize(descr)
+    cdef bint objects = fastser_dtype_code(descr) == DTYPE_OBJECT
+    cdef PyObject** items
+    if not objects and fastser_descr_type_num(descr) != STRING_DTYPE:
+        return bad(d, "a dtype of objects or strings", "another one")
+    if size and n > d.budget // size:
+        return unbacked(d, <uint64_t> size * n)
+    descend(d)
+    for i in range(n):
+        out[i] = fastser_new_empty_array(descr, ndim, dims, order)
+        set_number(d, first + i, out[i])
+    if size:
+        items = slots_new(n * size)
+        try:
+            decode_items(d, items, n * size)
+            for i in range(n):
+                if objects:
+                    fill_slots(<PyObject**> fastser_array_data(out[i]), items + i * size, size)
+                else:
+                    for j in range(size):
+                        fastser_array_set(out[i], fastser_array_data(out[i]) + j * itemsize, items[i * size + j])
+        finally:
+            slots_free(items, n * size)
+    d.depth -= 1
+    return 0
+
+
+cdef int decode_scalars(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef PyObject* descr = read_dtype(d)
+    cdef Py_ssize_t i, size = 0, itemsize = fastser_descr_itemsize(descr)
+    cdef const char* data = next_data(d, &size)
+    cdef char* aligned
+    if fastser_descr_has_objects(descr) or fastser_descr_type_num(descr) == STRING_DTYPE:
+        return bad(d, "a dtype of plain memory", "one that holds references")
+    if (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
+        return bad(d, f"{n} items of {itemsize} bytes", size)
+    aligned = <char*> malloc(itemsize + 16)
+    if aligned == NULL:
+        raise MemoryError()
+    try:
+        for i in range(n):
+            memcpy(aligned, data + i * itemsize, itemsize)
+            out[i] = fastser_new_scalar(aligned, descr, NULL)
+    finally:
+        free(aligned)
+    return 0
+
+
+# --- times and other standard values ------------------------------------------------------------------------------------
+
+
+cdef PyObject* datetime_of(int64_t value, PyObject* zone, int fold) except NULL:
+    cdef int64_t days = value // FASTSER_DAY_MICROSECONDS, rest = value % FASTSER_DAY_MICROSECONDS
+    cdef int year = 0, month = 0, day = 0
+    if rest < 0:
+        rest += FASTSER_DAY_MICROSECONDS
+        days -= 1
+    if not DAY_FIRST <= days <= DAY_LAST:
+        raise ValueError(f"{value} microseconds since 1970 lie outside the years 1 to 9999")
+    civil_from_days(<int32_t> days, &year, &month, &day)
+    return fastser_new_datetime(
+        year, month, day, <int> (rest // 3600000000), <int> (rest // 60000000 % 60),
+        <int> (rest // 1000000 % 60), <int> (rest % 1000000), zone, fold)
+
+
+cdef PyObject* time_of(int64_t value, PyObject* zone, int fold) except NULL:
+    if not 0 <= value < FASTSER_DAY_MICROSECONDS:
+        raise ValueError(f"{value} microseconds are no time of a day")
+    return fastser_new_time(
+        <int> (value // 3600000000), <int> (value // 60000000 % 60),
+        <int> (value // 1000000 % 60), <int> (value % 1000000), zone, fold)
+
+
+cdef PyObject* timedelta_of(int64_t value) except NULL:
+    cdef int64_t days = value // FASTSER_DAY_MICROSECONDS, rest = value % FASTSER_DAY_MICROSECONDS
+    if rest < 0:
+        rest += FASTSER_DAY_MICROSECONDS
+        days -= 1
+    return fastser_new_timedelta(<int> days, <int> (rest // 1000000), <int> (rest % 1000000))
+
+
+cdef PyObject* date_of(int32_t days) except NULL:
+    cdef int year = 0, month = 0, day = 0
+    if not DAY_FIRST <= days <= DAY_LAST:
+        raise ValueError(f"{days} days since 1970 lie outside the years 1 to 9999")
+    civil_from_days(days, &year, &month, &day)
+    return fastser_new_date(year, month, day)
+
+
+cdef int decode_times(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
+    cdef Py_ssize_t i
+    cdef uint64_t fold = 0
+    cdef const int64_t* values
+    cdef const int32_t* days
+    cdef PyObject* zone = fastser_none
+    if tag == TAG_DATE:
+        days = take_i32(d, n)
+        for i in range(n):
+            out[i] = date_of(days[i])
+        return 0
+    if tag == TAG_TIMEDELTA:
+        values = take_i64(d, n)
+        for i in range(n):
+            out[i] = timedelta_of(values[i])
+        return 0
+    if tag == TAG_LONG_TIMEDELTA:
+        days = take_i32(d, n)
+        take_i32(d, n)
+        take_i32(d, n)
+        for i in range(n):
+            out[i] = fastser_new_timedelta(days[i], days[n + i], days[2 * n + i])
+        return 0
+    fastser_incref(zone)
+    if tag == TAG_DATETIME_ZONED or tag == TAG_TIME_ZONED:
+        fold = read_varint(d)
+        if fold > 1:
+            return bad(d, "a fold of 0 or 1", fold)
+        descend(d)
+        fastser_decref(zone)
+        zone = decode_value(d)
+        d.depth -= 1
+    try:
+        if zone != fastser_none and not isinstance(<object> zone, _datetime.tzinfo):
+            return bad(d, "a time zone or None", type(<object> zone).__name__)
+        values = take_i64(d, n)
+        for i in range(n):
+            if tag == TAG_DATETIME or tag == TAG_DATETIME_ZONED:
+                out[i] = datetime_of(values[i], zone, <int> fold)
+            else:
+                out[i] = time_of(values[i], zone, <int> fold)
+    finally:
+        fastser_decref(zone)
+    return 0
+
+
+cdef int decode_zones(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
+    cdef Py_ssize_t i, size = 0, first = number(d, n)
+    cdef PyObject** parts
+    cdef const char* text
+    cdef object zone
+    if tag == TAG_UTC:
+        for i in range(n):
+            out[i] = new_reference(_utc)
+            set_number(d, first + i, out[i])
+        return 0
+    if tag == TAG_ZONEINFO:
+        for i in range(n):
+            text = next_text(d, d.text, &size)
+            d.text += 1
+            out[i] = new_reference(_zoneinfo_class(text[:size].decode("utf-8")))
+            set_number(d, first + i, out[i])
+        return 0
+    descend(d)
+    parts = slots_new(2 * n)
+    try:
+        decode_items(d, parts, n)
+        decode_items(d, parts + n, n)
+        for i in range(n):
+            if parts[n + i] == fastser_none:
+                zone = _timezone(<object> parts[i])
+            else:
+                zone = _timezone(<object> parts[i], <object> parts[n + i])
+            out[i] = new_reference(zone)
+            set_number(d, first + i, out[i])
+    finally:
+        slots_free(parts, 2 * n)
+    d.depth -= 1
+    return 0
+
+
+cdef inline PyObject* new_reference(object o) noexcept:
+    fastser_incref(<PyObject*> o)
+    return <PyObject*> o
+
+
+cdef int decode_decimals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i
+    cdef PyObject* text
+    for i in range(n):
+        text = decode_text(d)
+        try:
+            out[i] = new_call(<PyObject*> _decimal_class, text)
+        finally:
+            fastser_decref(text)
+    return 0
+
+
+cdef int decode_uuids(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, size = 0
+    cdef uint64_t safety = read_varint(d)
+    cdef const unsigned char* data = <const unsigned char*> next_data(d, &size)
+    if safety > 2 or n > size // 16 or size != n * 16:
+        return bad(d, f"{n} UUIDs of 16 bytes", size)
+    for i in range(n):
+        out[i] = fastser_new_uuid(
+            <PyObject*> _uuid_class, fastser_int_from_bytes(data + 16 * i, 16, True, False),
+            fastser_tuple_items(<PyObject*> _safe_uuid)[safety])
+    return 0
+
+
+cdef int decode_bounds(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
+    """Ranges and slices."""
+    cdef PyObject** bounds
+    cdef Py_ssize_t i
+    claim(d, n)
+    claim(d, n)
+    descend(d)
+    bounds = slots_new(3 * n)
+    try:
+        for i in range(3):
+            decode_items(d, bounds + i * n, n)
+        for i in range(n):
+            if tag == TAG_SLICE:
+                out[i] = new_slice(bounds[i], bounds[n + i], bounds[2 * n + i])
+            else:
+                out[i] = new_reference(range(<object> bounds[i], <object> bounds[n + i], <object> bounds[2 * n + i]))
+    finally:
+        slots_free(bounds, 3 * n)
+    d.depth -= 1
+    return 0
+
+
+# --- foreign objects ----------------------------------------------------------------------------------------------------
+
+
+cdef int decode_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, size = 0, index = 0, first
+    cdef uint64_t count, j
+    cdef const char* data
+    cdef object payload, o
+    cdef list buffers
+    if d.safe:
+        raise _errors.unsafe("a pickled part", f"tag {d.at - d.view.tags}")
+    if not d.foreign:
+        return bad(d, "the header to announce pickled parts", "a pickled part")
+    first = number(d, n)
+    for i in range(n):
+        data = read_body(d, -1, &size, &index)
+        payload = memory_view(d, data, size, d.copied == NULL or index >= 0)
+        count = read_varint(d)
+        claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
+        buffers = []
+        for j in range(count):
+            data = read_body(d, -1, &size, &index)
+            buffers.append(memory_view(d, data, size, d.copied == NULL or index >= 0))
+        try:
+            o = _fallback.unpickle_object(payload, buffers)
+        except Exception as error:
+            raise _errors.cannot_rebuild("a pickled part", error, f"tag {d.at - d.view.tags}") from error
+        out[i] = new_reference(o)
+        set_number(d, first + i, out[i])
+    return 0
+
+
+# --- containers ---------------------------------------------------------------------------------------------------------
+
+
+cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) except -1:
+    """n lists or tuples of any lengths, their items in one run."""
+    cdef Py_ssize_t i, total, first = number(d, n)
+    cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef PyObject** items = NULL
+    cdef PyObject** at
+    if lengths == NULL:
+        raise MemoryError()
+    descend(d)
+    total = 0
+    try:
+        total = read_lengths(d, lengths, n)
+        if d.has_refs:
+            make_sequences(d, out, lengths, n, is_list, first)
+        items = slots_new(total)
+        if total:
+            decode_items(d, items, total)
+        if not d.has_refs:
+            make_sequences(d, out, lengths, n, is_list, first)
+        at = items
+        for i in range(n):
+            fill_slots(fastser_list_items(out[i]) if is_list else fastser_tuple_items(out[i]), at, lengths[i])
+            at += lengths[i]
+            show(d, out[i])
+    finally:
+        free(lengths)
+        if items != NULL:
+            slots_free(items, total)
+    d.depth -= 1
+    return 0
+
+
+cdef int make_sequences(
+    Decoder* d, PyObject** out, const uint64_t* lengths, Py_ssize_t n, bint is_list, Py_ssize_t first,
+) except -1:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if is_list:
+            out[i] = new_list(lengths[i])
+            hide(d, out[i])
+        else:
+            out[i] = empty_tuple_like(d, lengths[i])
+            if lengths[i]:
+                hide(d, out[i])
+        set_number(d, first + i, out[i])
+    return 0
+
+
+cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) except -1:
+    """n lists or tuples of one width, a run for each position."""
+    cdef Py_ssize_t width = read_count(d), i, j, first = number(d, n)
+    cdef PyObject** columns
+    cdef PyObject** slots
+    cdef PyObject* old
+    if width and n > d.budget // width:
+        return unbacked(d, <uint64_t> n * width)
+    if width == 0:
+        return bad(d, "a width of at least 1", 0)
+    descend(d)
+    columns = slots_new(n * width)
+    try:
+        if d.has_refs:
+            make_rows(d, out, n, width, is_list, first)
+        for j in range(width):
+            decode_items(d, columns + j * n, n)
+        if not d.has_refs:
+            make_rows(d, out, n, width, is_list, first)
+        for i in range(n):
+            slots = fastser_list_items(out[i]) if is_list else fastser_tuple_items(out[i])
+            for j in range(width):
+                old = slots[j]
+                slots[j] = columns[j * n + i]
+                columns[j * n + i] = NULL
+                fastser_xdecref(old)
+            show(d, out[i])
+    finally:
+        slots_free(columns, n * width)
+    d.depth -= 1
+    return 0
+
+
+cdef int make_rows(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t width, bint is_list, Py_ssize_t first) except -1:
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = new_list(width) if is_list else empty_tuple_like(d, width)
+        hide(d, out[i])
+        set_number(d, first + i, out[i])
+    return 0
+
+
+cdef int decode_sets(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) except -1:
+    cdef Py_ssize_t i, j, total, first = number(d, n)
+    cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef PyObject** items = NULL
+    cdef PyObject** at
+    if lengths == NULL:
+        raise MemoryError()
+    descend(d)
+    total = 0
+    try:
+        total = read_lengths(d, lengths, n)
+        if not frozen:
+            for i in range(n):
+                out[i] = new_set(NULL)
+                set_number(d, first + i, out[i])
+        items = slots_new(total)
+        if total:
+            decode_items(d, items, total)
+        at = items
+        for i in range(n):
+            if frozen:
+                out[i] = new_frozenset(NULL)
+            for j in range(<Py_ssize_t> lengths[i]):
+                check_hashable(d, at[j])
+                set_add(out[i], at[j])
+            if frozen:
+                set_number(d, first + i, out[i])
+            at += lengths[i]
+    finally:
+        free(lengths)
+        if items != NULL:
+            slots_free(items, total)
+    d.depth -= 1
+    return 0
+
+
+cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    """n dicts of any keys and lengths."""
+    cdef Py_ssize_t i, j, total, first = number(d, n)
+    cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef PyObject** keys = NULL
+    cdef PyObject** values
+    cdef Py_ssize_t at = 0
+    if lengths == NULL:
+        raise MemoryError()
+    descend(d)
+    total = 0
+    try:
+        total = read_lengths(d, lengths, n)
+        for i in range(n):
+            out[i] = fastser_dict_presized(lengths[i])
+            set_number(d, first + i, out[i])
+        keys = slots_new(2 * total)
+        values = keys + total
+        if total:
+            decode_items(d, keys, total)
+            decode_items(d, values, total)
+        for i in range(n):
+            for j in range(<Py_ssize_t> lengths[i]):
+                check_hashable(d, keys[at])
+                dict_set(out[i], keys[at], values[at])
+                at += 1
+    finally:
+        free(lengths)
+        if keys != NULL:
+            slots_free(keys, 2 * total)
+    d.depth -= 1
+    return 0
+
+
+cdef ShapeSeen* read_shape(Decoder* d) except NULL:
+    """Borrowed: a shape, with a template when it is used again or for many."""
+    cdef uint64_t index = read_varint(d)
+    cdef ShapeSeen new
+    if index:
+        if index > d.shapes.size // sizeof(ShapeSeen):
+            bad(d, f"one of {d.shapes.size // sizeof(ShapeSeen)} shapes", index)
+        return <ShapeSeen*> d.shapes.data + (index - 1)
+    new.count = read_count(d)
+    new.first = d.text
+    new.template = NULL
+    if new.count > d.view.text_count - d.text or new.count == 0 or new.count > MAX_SHAPE_KEYS:
+        bad(d, "a shape whose keys lie in column text", f"{new.count} keys")
+    d.text += new.count
+    if buffer_append(&d.shapes, &new, sizeof(ShapeSeen)) < 0:
+        raise MemoryError()
+    return <ShapeSeen*> (d.shapes.data + d.shapes.size) - 1
+
+
+cdef PyObject* template_of(Decoder* d, ShapeSeen* shape) except NULL:
+    """Borrowed: a dict of the shape's keys, to copy: cheaper than to insert them one by one."""
+    cdef Py_ssize_t i, size = 0
+    cdef const char* text
+    cdef PyObject* key
+    if shape.template == NULL:
+        shape.template = fastser_dict_presized(shape.count)
+        for i in range(shape.count):
+            text = next_text(d, shape.first + i, &size)
+            key = new_key(text, size)
+            try:
+                dict_set(shape.template, key, fastser_none)
+            finally:
+                fastser_decref(key)
+    return shape.template
+
+
+cdef PyObject* decode_record(Decoder* d) except NULL:
+    """New reference: one dict of str keys."""
+    cdef Py_ssize_t i, size = 0, position = 0, first = number(d, 1)
+    cdef size_t known = d.shapes.size
+    cdef ShapeSeen* shape = read_shape(d)
+    cdef Py_ssize_t first_key = shape.first, count = shape.count
+    cdef PyObject* o
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef PyObject* template
+    cdef const char* text
+    descend(d)
+    claim(d, count)
+    if d.shapes.size == known:
+        # Met before: fill a copy of its template.
+        template = template_of(d, shape)
+        if fastser_dict_size(template) == count:
+            fastser_incref(template)
+            o = dict_copy(template)
+            try:
+                set_number(d, first, o)
+                while fastser_dict_next(template, &position, &key, NULL):
+                    value = decode_value(d)
+                    try:
+                        dict_set(o, key, value)
+                    finally:
+                        fastser_decref(value)
+            except:
+                fastser_decref(o)
+                raise
+            finally:
+                fastser_decref(template)
+            d.depth -= 1
+            return o
+    o = fastser_dict_presized(count)
+    try:
+        set_number(d, first, o)
+        for i in range(count):
+            text = next_text(d, first_key + i, &size)
+            value = decode_value(d)
+            try:
+                key = new_key(text, size)
+                try:
+                    dict_set(o, key, value)
+                finally:
+                    fastser_decref(key)
+            finally:
+                fastser_decref(value)
+    except:
+        fastser_decref(o)
+        raise
+    d.depth -= 1
+    return o
+
+
+cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    """n dicts of one shape, a run for each key."""
+    cdef Py_ssize_t i, j, count, first = number(d, n), position
+    cdef ShapeSeen* shape = read_shape(d)
+    cdef PyObject* template = template_of(d, shape)
+    cdef PyObject** columns
+    cdef PyObject** keys
+    cdef PyObject* key
+    count = shape.count
+    if n > d.budget // count:
+        return unbacked(d, <uint64_t> n * count)
+    if fastser_dict_size(template) != count:
+        return bad(d, "a shape of different keys", "one with a key twice")
+    descend(d)
+    fastser_incref(template)
+    columns = slots_new(n * count + count)
+    keys = columns + n * count
+    try:
+        position = 0
+        i = 0
+        while fastser_dict_next(template, &position, &key, NULL):
+            fastser_incref(key)
+            keys[i] = key
+            i += 1
+        if d.has_refs:
+            for i in range(n):
+                out[i] = dict_copy(template)
+                set_number(d, first + i, out[i])
+        for j in range(count):
+            decode_items(d, columns + j * n, n)
+        for i in range(n):
+            if not d.has_refs:
+                out[i] = dict_copy(template)
+            for j in range(count):
+                dict_set(out[i], keys[j], columns[j * n + i])
+                fastser_decref(columns[j * n + i])
+                columns[j * n + i] = NULL
+    finally:
+        slots_free(columns, n * count + count)
+        fastser_decref(template)
+    d.depth -= 1
+    return 0
+
+
+# --- structure ----------------------------------------------------------------------------------------------------------
+
+
+cdef int decode_indexed(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, m = read_count(d)
+    cdef uint64_t* indices = NULL
+    cdef PyObject** items
+    if m == 0:
+        return bad(d, "at least one distinct item", 0)
+    items = slots_new(m)
+    try:
+        decode_items(d, items, m)
+        indices = <uint64_t*> malloc(n * sizeof(uint64_t))
+        if indices == NULL:
+            raise MemoryError()
+        read_unsigned(d, indices, n)
+        for i in range(n):
+            if indices[i] >= <uint64_t> m:
+                return bad(d, f"an index below {m}", indices[i])
+            out[i] = items[indices[i]]
+            fastser_incref(out[i])
+    finally:
+        free(indices)
+        slots_free(items, m)
+    return 0
+
+
+cdef int decode_references(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i
+    cdef uint64_t* numbers
+    if n == 1:
+        out[0] = referred(d, read_varint(d))
+        return 0
+    numbers = <uint64_t*> malloc(n * sizeof(uint64_t))
+    if numbers == NULL:
+        raise MemoryError()
+    try:
+        read_unsigned(d, numbers, n)
+        for i in range(n):
+            out[i] = referred(d, numbers[i])
+    finally:
+        free(numbers)
+    return 0
+
+
+cdef int decode_nullable(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef const uint8_t* bits = take_bits(d, n)
+    cdef Py_ssize_t i
+    cdef PyObject* filler
+    decode_items(d, out, n)
+    for i in range(n):
+        if not bits[i >> 3] >> (i & 7) & 1:
+            filler = out[i]
+            fastser_incref(fastser_none)
+            out[i] = fastser_none
+            fastser_decref(filler)
+    return 0
+
+
+cdef int decode_groups(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef uint64_t groups = read_varint(d)
+    cdef const uint8_t* index
+    cdef Py_ssize_t starts[MAX_GROUPS + 1]
+    cdef Py_ssize_t i, g, m, start = 0
+    cdef PyObject** items
+    if not 2 <= groups <= MAX_GROUPS:
+        return bad(d, f"2 to {MAX_GROUPS} groups", groups)
+    index = take_bits(d, n) if groups == 2 else <const uint8_t*> take_i8(d, n)
+    items = slots_new(n)
+    try:
+        for g in range(<Py_ssize_t> groups):
+            m = read_count(d)
+            if m == 0 or m > n - start:
+                return bad(d, f"a group of 1 to {n - start} items", m)
+            starts[g] = start
+            decode_items(d, items + start, m)
+            start += m
+        if start != n:
+            return bad(d, f"groups of {n} items", start)
+        for i in range(n):
+            g = (index[i >> 3] >> (i & 7) & 1) if groups == 2 else index[i]
+            if g >= <Py_ssize_t> groups or starts[g] >= n or items[starts[g]] == NULL:
+                return bad(d, "an index of a group with items left", g)
+            out[i] = items[starts[g]]
+            items[starts[g]] = NULL
+            starts[g] += 1
+    finally:
+        slots_free(items, n)
+    return 0
+
+
+cdef int decode_items(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    """Fill n empty slots.  On an error some are filled; they are the caller's to let go."""
+    cdef Py_ssize_t k
+    if n > 1:
+        claim(d, n)
+    if fastser_stack_short(d.stack_limit):
+        return too_deep(d, True)
+    while True:
+        if n == 1:
+            out[0] = decode_value(d)
+            return 0
+        if d.at < d.end and d.at[0] == TAG_CONCAT:
+            d.at += 1
+            k = read_count(d)
+            if not 0 < k < n:
+                return bad(d, f"a part of 1 to {n - 1} items", k)
+            decode_items(d, out, k)
+            out += k
+            n -= k
+            continue
+        return decode_run(d, out, n, read_byte(d))
+
+
+cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
+    cdef Py_ssize_t i, size = 0
+    cdef const char* data
+    cdef PyObject* constant
+    if tag == TAG_TEXT:
+        return decode_texts(d, out, n)
+    if tag == TAG_INT8:
+        int8s = take_i8(d, n)
+        for i in range(n):
+            out[i] = new_long(int8s[i])
+        return 0
+    if tag == TAG_INT16:
+        int16s = take_i16(d, n)
+        for i in range(n):
+            out[i] = new_long(int16s[i])
+        return 0
+    if tag == TAG_INT32:
+        int32s = take_i32(d, n)
+        for i in range(n):
+            out[i] = new_long(int32s[i])
+        return 0
+    if tag == TAG_INT64:
+        int64s = take_i64(d, n)
+        for i in range(n):
+            out[i] = new_long(int64s[i])
+        return 0
+    if tag == TAG_FLOAT:
+        floats = take_f64(d, n)
+        for i in range(n):
+            out[i] = new_float(floats[i])
+        return 0
+    if tag == TAG_BOOLS:
+        bits = take_bits(d, n)
+        for i in range(n):
+            constant = fastser_true if bits[i >> 3] >> (i & 7) & 1 else fastser_false
+            fastser_incref(constant)
+            out[i] = constant
+        return 0
+    if tag == TAG_GENERIC:
+        for i in range(n):
+            out[i] = decode_value(d)
+        return 0
+    if tag == TAG_LIST or tag == TAG_TUPLE:
+        return decode_sequences(d, out, n, tag == TAG_LIST)
+    if tag == TAG_LIST_ROWS or tag == TAG_TUPLE_ROWS:
+        return decode_rows(d, out, n, tag == TAG_LIST_ROWS)
+    if tag == TAG_RECORDS:
+        return decode_records(d, out, n)
+    if tag == TAG_DICT:
+        return decode_dicts(d, out, n)
+    if tag == TAG_SET or tag == TAG_FROZENSET:
+        return decode_sets(d, out, n, tag == TAG_FROZENSET)
+    if tag == TAG_NULLABLE:
+        return decode_nullable(d, out, n)
+    if tag == TAG_GROUPS:
+        return decode_groups(d, out, n)
+    if tag == TAG_INDEXED:
+        return decode_indexed(d, out, n)
+    if tag == TAG_REF:
+        return decode_references(d, out, n)
+    if tag == TAG_BYTES:
+        for i in range(n):
+            data = next_data(d, &size)
+            out[i] = new_bytes(data, size)
+        return 0
+    if tag == TAG_BYTEARRAY:
+        k = number(d, n)
+        for i in range(n):
+            data = next_data(d, &size)
+            out[i] = new_bytearray(data, size)
+            set_number(d, k + i, out[i])
+        return 0
+    if TAG_DATETIME <= tag <= TAG_LONG_TIMEDELTA:
+        return decode_times(d, out, n, tag)
+    if TAG_UTC <= tag <= TAG_ZONEINFO:
+        return decode_zones(d, out, n, tag)
+    if tag == TAG_ARRAY or tag == TAG_ARRAY_RUN or tag == TAG_OBJECT_ARRAY:
+        return decode_arrays(d, out, n, tag)
+    if tag == TAG_SCALAR:
+        return decode_scalars(d, out, n)
+    if tag == TAG_DECIMAL:
+        return decode_decimals(d, out, n)
+    if tag == TAG_UUID:
+        return decode_uuids(d, out, n)
+    if tag == TAG_BODY_TEXT or tag == TAG_BODY_BYTES or tag == TAG_BODY_BYTEARRAY:
+        return decode_bodies(d, out, n, tag)
+    if tag == TAG_PICKLE:
+        return decode_pickles(d, out, n)
+    if tag == TAG_BIG_INT:
+        for i in range(n):
+            data = next_data(d, &size)
+            if size == 0:
+                return bad(d, "the bytes of an integer", "none")
+            out[i] = fastser_int_from_bytes(<const unsigned char*> data, size, False, True)
+        return 0
+    if tag == TAG_COMPLEX:
+        floats = take_f64(d, n)
+        take_f64(d, n)
+        for i in range(n):
+            out[i] = new_complex(floats[2 * i], floats[2 * i + 1])
+        return 0
+    if tag == TAG_SURROGATE_TEXT:
+        for i in range(n):
+            data = next_data(d, &size)
+            out[i] = new_utf8(data, size, "surrogatepass")
+        return 0
+    if tag == TAG_TEXT_REF:
+        for i in range(n):
+            out[i] = text_reference(d, read_varint(d))
+        return 0
+    if tag == TAG_RANGE or tag == TAG_SLICE:
+        return decode_bounds(d, out, n, tag)
+    if tag == TAG_NONE:
+        constant = fastser_none
+    elif tag == TAG_TRUE:
+        constant = fastser_true
+    elif tag == TAG_FALSE:
+        constant = fastser_false
+    elif tag == TAG_ELLIPSIS:
+        constant = fastser_ellipsis
+    elif tag == TAG_NOT_IMPLEMENTED:
+        constant = fastser_not_implemented
+    elif tag >= TAG_SMALL_INT and n == 1:
+        out[0] = new_long(tag - TAG_SMALL_INT)
+        return 0
+    else:
+        d.at -= 1
+        return bad(d, f"the tag of {n} items", tag)
+    for i in range(n):
+        fastser_incref(constant)
+        out[i] = constant
+    return 0
+
+
+cdef PyObject* decode_value(Decoder* d) except NULL:
+    """New reference: one value, the commonest kinds first."""
+    cdef int tag = read_byte(d)
+    cdef PyObject* o = NULL
+    if tag >= TAG_SMALL_INT:
+        return new_long(tag - TAG_SMALL_INT)
+    if tag == TAG_TEXT:
+        return decode_text(d)
+    if tag == TAG_FLOAT:
+        return new_float(take_f64(d, 1)[0])
+    if tag == TAG_RECORDS:
+        return decode_record(d)
+    if tag == TAG_LIST or (tag == TAG_TUPLE and not d.has_refs):
+        return decode_sequence(d, tag == TAG_LIST)
+    if tag == TAG_CONCAT or tag == TAG_GENERIC:
+        d.at -= 1
+        bad(d, "the tag of a value", tag)
+    decode_one(d, &o, tag)
+    return o
+
+
+cdef int decode_one(Decoder* d, PyObject** out, int tag) except -1:
+    try:
+        return decode_run(d, out, 1, tag)
+    except:
+        fastser_xdecref(out[0])
+        raise
+
+
+cdef PyObject* decode_sequence(Decoder* d, bint is_list) except NULL:
+    """New reference: one list or tuple, its items straight into their places."""
+    cdef Py_ssize_t first = number(d, 1), size = read_count(d)
+    cdef PyObject* o
+    descend(d)
+    o = new_list(size) if is_list else new_tuple(size)
+    try:
+        set_number(d, first, o)
+        if size:
+            hide(d, o)
+            decode_items(d, fastser_list_items(o) if is_list else fastser_tuple_items(o), size)
+            show(d, o)
+    except:
+        fastser_decref(o)
+        raise
+    d.depth -= 1
+    return o
+
+
+# --- the root -----------------------------------------------------------------------------------------------------------
+
+
+cdef object decode_view(Decoder* d, object owner, bint writable, bint safe, Py_ssize_t max_depth):
+    """Rebuild the object in d.view; ``owner`` keeps its memory alive."""
+    cdef PyObject* o = NULL
+    cdef int collector = 0
+    d.at = d.view.tags
+    d.end = d.view.tags + d.view.tag_count
+    d.budget = d.view.frame_size * 8 if d.view.frame_size <= PY_SSIZE_T_MAX // 8 else PY_SSIZE_T_MAX
+    d.max_depth = max_depth
+    d.stack_limit = fastser_stack_limit()
+    d.owner = <PyObject*> owner
+    d.writable = writable
+    d.has_refs = d.view.flags & FLAG_REFS
+    d.foreign = d.view.flags & FLAG_FOREIGN
+    d.safe = safe
+    d.text_is_ascii = -1
+    if not d.foreign:
+        collector = fastser_collector_pause()
+    try:
+        o = decode_value(d)
+        if d.at != d.end:
+            fastser_decref(o)
+            bad(d, "the end of the tags", f"{d.end - d.at} more bytes")
+    except (_errors.FastserError, MemoryError):
+        raise
+    except Exception as error:
+        raise _errors.cannot_rebuild(
+            "a value", error, f"tag {d.at - d.view.tags}") from error
+    finally:
+        fastser_collector_resume(collector)
+        decoder_release(d)
+    result = <object> o
+    fastser_decref(o)
+    return result
+
+
+cdef object decode_frame(const char* data, Py_ssize_t size, object owner, bint writable, bint safe, Py_ssize_t max_depth):
+    cdef Decoder d
+    cdef int status
+    memset(&d, 0, sizeof(Decoder))
+    status = frame_parse(data, size, &d.view, &d.copied)
+    try:
+        if status != FRAME_OK:
+            raise frame_error(status, data, size)
+        return decode_view(&d, owner, writable, safe, max_depth)
+    finally:
+        view_release(&d.view, d.copied)
+
+
+cdef object decode_packed(Packed packed, bint safe, Py_ssize_t max_depth):
+    cdef Decoder d
+    memset(&d, 0, sizeof(Decoder))
+    try:
+        packed_view(packed, &d.view)
+        return decode_view(&d, packed, False, safe, max_depth)
+    finally:
+        view_release(&d.view, NULL)
+
+
+cdef object decode_row(ArrowRow row, bint safe, Py_ssize_t max_depth):
+    cdef Decoder d
+    memset(&d, 0, sizeof(Decoder))
+    try:
+        arrow_row_view(row, &d.view)
+        return decode_view(&d, row, False, safe, max_depth)
+    finally:
+        view_release(&d.view, NULL)
+
+
+def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
+    """Rebuild the object that a frame holds.
+
+    Frames are trusted as pickles are: parts that were pickled are unpickled, which can run any
+    code.  With ``safe=True`` nothing is imported, called or unpickled.
+
+    Parameters
+    ----------
+    data : bytes-like, Packed, or a producer of one Arrow row
+        What follows the frame in a longer buffer is not looked at.
+    safe : bool
+        Refuse what would import, call or unpickle.
+    allow : sequence
+        Classes that may be rebuilt all the same.
+    max_depth : int
+        How many containers may lie within each other.
+
+    Returns
+    -------
+    object
+        Its arrays are views of ``data``, writable exactly when ``data`` is.
+
+    Raises
+    ------
+    DecodeError
+        The bytes are not one whole frame; the message tells what was expected, what was found and where.
+    UnsafeDataError
+        With safe=True, a part would have to be unpickled.
+    DepthError
+        The object is nested deeper than max_depth, or than this thread's stack allows.
+
+    Examples
+    --------
+    >>> import fastser
+    >>> fastser.loads(fastser.dumps((1, "a")))
+    (1, 'a')
+    """
+    cdef Py_buffer buffer
+    if type(data) is bytes:
+        return decode_frame(
+            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), data, False, safe, max_depth)
+    if type(data) is Packed:
+        return decode_packed(<Packed> data, safe, max_depth)
+    try:
+        view = memoryview(data)
+    except TypeError:
+        if hasattr(data, "__arrow_c_array__"):
+            return decode_row(ArrowRow(data), safe, max_depth)
+        raise _errors.not_readable(data) from None
+    PyObject_GetBuffer(view, &buffer, PyBUF_SIMPLE)
+    try:
+        return decode_frame(<const char*> buffer.buf, buffer.len, view, not view.readonly, safe, max_depth)
+    finally:
+        PyBuffer_Release(&buffer)

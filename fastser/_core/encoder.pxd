@@ -1,0 +1,215 @@
+"""The state of one call of the encoder: its columns, its memo and the memory that it holds."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memset
+
+from fastser._core.buffer cimport Buffer, append_u8, append_varint, buffer_append, buffer_release, buffer_reserve
+from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_xdecref
+from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_capacity, columns_release, columns_reset
+from fastser._core.memo cimport Memo, memo_clear, memo_entry, memo_release
+from fastser._core.shapes cimport Shapes, shapes_clear, shapes_release
+from fastser._core.stack cimport fastser_stack_limit, uintptr_t
+from fastser._core.tags cimport *
+from fastser._core.text cimport TEXT_OK, data_append
+
+
+cdef enum:
+    TEXT_CACHE_SIZE = 256
+    SCRATCH_KEPT = 1 << 20    # bytes of scratch that survive a call
+    POOL_SIZE = 4
+
+    RESTART_NO = 0
+    RESTART_CAREFUL = 1       # user code is going to run
+    RESTART_LARGE = 2         # a column passes 2^31 - 1 bytes
+
+
+cdef struct TextCacheEntry:
+    const void* key           # address of a str that was written in call `epoch`
+    uint32_t epoch
+    uint32_t index            # in `text`
+
+
+cdef struct Span:
+    # The memory of one array.
+    Py_ssize_t size
+    Py_ssize_t number         # of the array
+
+
+cdef struct Block:
+    # Pointers to objects that were gathered out of containers.
+    PyObject** items
+    Py_ssize_t owned          # so many of them are strong references
+
+
+cdef struct Encoder:
+    Columns columns
+    Memo memo                 # tracking: addresses to numbers; a tree: containers on the path to their depth
+    Memo distinct             # scratch for finding repeated items of a run
+    Memo bodies               # long texts and bytes in `buffers`: addresses to indices
+    Memo arrays               # memory that several arrays may lie on: addresses to indices of `spans`
+    Buffer spans              # of Span
+    Memo dtypes               # addresses of dtypes that were described, to their numbers
+    Shapes shapes
+    Buffer blocks             # of Block, in use
+    TextCacheEntry texts[TEXT_CACHE_SIZE]
+    uint32_t epoch
+    Py_ssize_t numbers        # objects numbered so far
+    Py_ssize_t claimed        # items that the tags claim so far
+    Py_ssize_t depth
+    Py_ssize_t max_depth
+    uintptr_t stack_limit
+    PyObject* keep            # a list of temporaries to keep alive, or NULL; strong
+    PyObject* root            # borrowed: what the call is given
+    int track
+    int careful               # user code may have run: snapshots, strong references, everything memoised
+    int all_shared            # a reference count of 1 no longer proves that an object is met once
+    int flags
+    int restart
+    int fallback              # 0 none, 1 pickle, 2 cloudpickle
+    Encoder* next             # in the pool
+
+
+cdef inline Encoder* encoder_new() noexcept nogil:
+    cdef Encoder* e = <Encoder*> calloc(1, sizeof(Encoder))
+    return e
+
+
+cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
+    """Ready for a walk from the root."""
+    e.epoch += 1
+    if e.epoch == 0:
+        memset(e.texts, 0, sizeof(e.texts))
+        e.epoch = 1
+    e.numbers = 0
+    e.claimed = 0
+    e.depth = 0
+    e.flags = 0
+    e.restart = RESTART_NO
+    e.all_shared = e.careful
+    shapes_clear(&e.shapes)
+    return columns_reset(&e.columns, large)
+
+
+cdef inline void blocks_drop(Encoder* e, size_t mark) noexcept:
+    """Free the blocks above ``mark`` (a size of e.blocks)."""
+    cdef Block* block
+    cdef Py_ssize_t i
+    while e.blocks.size > mark:
+        e.blocks.size -= sizeof(Block)
+        block = <Block*> (e.blocks.data + e.blocks.size)
+        for i in range(block.owned):
+            fastser_decref(block.items[i])
+        free(block.items)
+
+
+cdef inline void encoder_clear(Encoder* e) noexcept:
+    """Give back everything that a walk took, keeping scratch memory."""
+    cdef Py_ssize_t i
+    cdef PyObject* keep = e.keep
+    for i in range(columns_body_count(&e.columns)):
+        fastser_xdecref(columns_bodies(&e.columns)[i].owner)
+    e.columns.bodies.size = 0
+    blocks_drop(e, 0)
+    memo_clear(&e.memo)
+    memo_clear(&e.bodies)
+    memo_clear(&e.arrays)
+    e.spans.size = 0
+    memo_clear(&e.dtypes)
+    e.keep = NULL
+    fastser_xdecref(keep)
+
+
+cdef inline void encoder_free(Encoder* e) noexcept nogil:
+    columns_release(&e.columns)
+    memo_release(&e.memo)
+    memo_release(&e.distinct)
+    memo_release(&e.bodies)
+    memo_release(&e.arrays)
+    buffer_release(&e.spans)
+    memo_release(&e.dtypes)
+    shapes_release(&e.shapes)
+    buffer_release(&e.blocks)
+    free(e)
+
+
+cdef inline PyObject** block_new(Encoder* e, Py_ssize_t n) except NULL:
+    """Room for n pointers until blocks_drop, or the call's end."""
+    cdef Block block
+    block.owned = 0
+    block.items = <PyObject**> malloc((n if n else 1) * sizeof(PyObject*))
+    if block.items == NULL:
+        raise MemoryError()
+    if buffer_append(&e.blocks, &block, sizeof(Block)) < 0:
+        free(block.items)
+        raise MemoryError()
+    return block.items
+
+
+cdef inline void block_own(Encoder* e, Py_ssize_t n) noexcept:
+    """Once user code may run, hold the n items of the newest block until the call ends."""
+    cdef Block* block
+    cdef Py_ssize_t i
+    if e.careful:
+        block = <Block*> (e.blocks.data + e.blocks.size - sizeof(Block))
+        for i in range(n):
+            fastser_incref(block.items[i])
+        block.owned = n
+
+
+cdef inline void blocks_leave(Encoder* e, size_t mark) noexcept:
+    """The blocks above ``mark`` are done with; what they own stays until the call ends."""
+    if not e.careful:
+        blocks_drop(e, mark)
+
+
+cdef inline void put_tag(Encoder* e, int tag) noexcept nogil:
+    """Unchecked."""
+    append_u8(&e.columns.tags, <unsigned char> tag)
+
+
+cdef inline int write_tag(Encoder* e, int tag) except -1:
+    """A tag, and room for 30 more bytes after it."""
+    if buffer_reserve(&e.columns.tags, 31) < 0:
+        raise MemoryError()
+    append_u8(&e.columns.tags, <unsigned char> tag)
+    return 0
+
+
+cdef inline int write_varint(Encoder* e, uint64_t value) except -1:
+    if buffer_reserve(&e.columns.tags, 10) < 0:
+        raise MemoryError()
+    append_varint(&e.columns.tags, value)
+    return 0
+
+
+cdef inline Body* body_new(Encoder* e, PyObject* owner) except NULL:
+    """Append to `buffers` what the caller fills in; takes a reference to ``owner``."""
+    cdef Body* body
+    if buffer_reserve(&e.columns.bodies, sizeof(Body)) < 0:
+        raise MemoryError()
+    body = <Body*> (e.columns.bodies.data + e.columns.bodies.size)
+    memset(body, 0, sizeof(Body))
+    fastser_incref(owner)
+    body.owner = owner
+    e.columns.bodies.size += sizeof(Body)
+    return body
+
+
+cdef inline int write_body_reference(Encoder* e, const void* key, const char* data, size_t size, PyObject* owner) except -1:
+    """One body by reference: a new one or, with tracking, one of that key and size that is in the frame already."""
+    cdef Body* body
+    cdef Py_ssize_t index = columns_body_count(&e.columns)
+    if e.track:
+        entry = memo_entry(&e.bodies, key)
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value >= 0 and columns_bodies(&e.columns)[entry.value].size == size:
+            write_tag(e, BODY_SAME)
+            return write_varint(e, entry.value)
+        entry.value = index
+    body = body_new(e, owner)
+    body.data = data
+    body.size = size
+    return write_tag(e, BODY_BUFFER)

@@ -1,0 +1,238 @@
+"""Text: str to UTF-8 and back, without leaving a UTF-8 copy cached on the str."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from fastser._core.buffer cimport Buffer, buffer_grow, buffer_reserve
+from fastser._core.capi cimport *
+from fastser._core.columns cimport Columns
+from fastser._core.tags cimport *
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    /* Copy a short string without a call and without reading past its end. */
+    static inline void fastser_copy_short(char *to, const char *from, size_t size) {
+        if (size >= 8) {
+            if (size <= 16) {
+                uint64_t a, b;
+                memcpy(&a, from, 8);
+                memcpy(&b, from + size - 8, 8);
+                memcpy(to, &a, 8);
+                memcpy(to + size - 8, &b, 8);
+            } else {
+                memcpy(to, from, size);
+            }
+        } else if (size >= 4) {
+            uint32_t a, b;
+            memcpy(&a, from, 4);
+            memcpy(&b, from + size - 4, 4);
+            memcpy(to, &a, 4);
+            memcpy(to + size - 4, &b, 4);
+        } else if (size) {
+            to[0] = from[0];
+            to[size >> 1] = from[size >> 1];
+            to[size - 1] = from[size - 1];
+        }
+    }
+
+    static inline int fastser_all_ascii(const char *data, size_t size) {
+        uint64_t word, bits = 0;
+        size_t i = 0;
+        for (; i + 8 <= size; i += 8) {
+            memcpy(&word, data + i, 8);
+            bits |= word;
+        }
+        for (; i < size; i++)
+            bits |= (uint64_t) (uint8_t) data[i];
+        return (bits & 0x8080808080808080u) == 0;
+    }
+
+    #define FASTSER_UTF8(NAME, CHAR) \\
+    static inline char *NAME(const CHAR *from, size_t size, char *to, int surrogates) { \\
+        const CHAR *end = from + size; \\
+        while (from < end) { \\
+            uint32_t c = *from++; \\
+            if (c < 0x80) { \\
+                *to++ = (char) c; \\
+            } else if (c < 0x800) { \\
+                *to++ = (char) (0xC0 | (c >> 6)); \\
+                *to++ = (char) (0x80 | (c & 0x3F)); \\
+            } else if (c < 0x10000) { \\
+                if (c >= 0xD800 && c < 0xE000 && !surrogates) return NULL; \\
+                *to++ = (char) (0xE0 | (c >> 12)); \\
+                *to++ = (char) (0x80 | ((c >> 6) & 0x3F)); \\
+                *to++ = (char) (0x80 | (c & 0x3F)); \\
+            } else { \\
+                *to++ = (char) (0xF0 | (c >> 18)); \\
+                *to++ = (char) (0x80 | ((c >> 12) & 0x3F)); \\
+                *to++ = (char) (0x80 | ((c >> 6) & 0x3F)); \\
+                *to++ = (char) (0x80 | (c & 0x3F)); \\
+            } \\
+        } \\
+        return to; \\
+    }
+    FASTSER_UTF8(fastser_utf8_ucs1, uint8_t)
+    FASTSER_UTF8(fastser_utf8_ucs2, uint16_t)
+    FASTSER_UTF8(fastser_utf8_ucs4, uint32_t)
+    """
+    void fastser_copy_short(char* to, const char* source, size_t size) noexcept nogil
+    bint fastser_all_ascii(const char* data, size_t size) noexcept nogil
+    char* fastser_utf8_ucs1(const uint8_t* source, size_t size, char* to, int surrogates) noexcept nogil
+    char* fastser_utf8_ucs2(const uint16_t* source, size_t size, char* to, int surrogates) noexcept nogil
+    char* fastser_utf8_ucs4(const uint32_t* source, size_t size, char* to, int surrogates) noexcept nogil
+
+
+cdef enum:
+    TEXT_OK = 1
+    TEXT_SURROGATES = 0    # not UTF-8
+    TEXT_MEMORY = -1
+    TEXT_TOO_LARGE = -2    # the column passes 2^31 - 1 bytes: only 64-bit offsets hold it
+
+
+cdef inline size_t utf8_room(PyObject* o) noexcept nogil:
+    """An upper bound of a str's UTF-8 size."""
+    cdef int kind = fastser_str_kind(o)
+    if fastser_str_is_ascii(o):
+        return fastser_str_length(o)
+    return <size_t> fastser_str_length(o) * (kind if kind == 4 else kind + 1)
+
+
+cdef inline char* utf8_write(PyObject* o, char* to, int surrogates) noexcept nogil:
+    """Write a str's UTF-8; its end, or NULL where it has surrogates that may not pass."""
+    cdef const void* data = fastser_str_data(o)
+    cdef size_t length = fastser_str_length(o)
+    cdef int kind = fastser_str_kind(o)
+    if kind == 1:
+        if fastser_str_is_ascii(o):
+            memcpy(to, data, length)
+            return to + length
+        return fastser_utf8_ucs1(<const uint8_t*> data, length, to, surrogates)
+    if kind == 2:
+        return fastser_utf8_ucs2(<const uint16_t*> data, length, to, surrogates)
+    return fastser_utf8_ucs4(<const uint32_t*> data, length, to, surrogates)
+
+
+cdef inline int end_item(Buffer* offsets, Buffer* content, int large) noexcept nogil:
+    """Close an item of text or data where its content ends now."""
+    if buffer_reserve(offsets, 8) < 0:
+        return TEXT_MEMORY
+    if large:
+        (<int64_t*> (offsets.data + offsets.size))[0] = <int64_t> content.size
+        offsets.size += 8
+        return TEXT_OK
+    if content.size > <size_t> 0x7FFFFFFF:
+        return TEXT_TOO_LARGE
+    (<int32_t*> (offsets.data + offsets.size))[0] = <int32_t> content.size
+    offsets.size += 4
+    return TEXT_OK
+
+
+cdef inline int data_append(Columns* columns, const char* data, size_t size) noexcept nogil:
+    if buffer_reserve(&columns.data, size) < 0:
+        return TEXT_MEMORY
+    fastser_copy_short(columns.data.data + columns.data.size, data, size)
+    columns.data.size += size
+    return end_item(&columns.data_offsets, &columns.data, columns.large)
+
+
+cdef inline int text_append(Columns* columns, PyObject* o) noexcept nogil:
+    """Append one exact str to `text`."""
+    cdef size_t length
+    cdef char* end
+    if fastser_likely(fastser_str_is_ascii(o)):
+        length = fastser_str_length(o)
+        if buffer_reserve(&columns.text, length) < 0:
+            return TEXT_MEMORY
+        fastser_copy_short(columns.text.data + columns.text.size, fastser_str_ascii_data(o), length)
+        columns.text.size += length
+    else:
+        if buffer_reserve(&columns.text, utf8_room(o)) < 0:
+            return TEXT_MEMORY
+        end = utf8_write(o, columns.text.data + columns.text.size, 0)
+        if end == NULL:
+            return TEXT_SURROGATES
+        columns.text.size = end - columns.text.data
+    return end_item(&columns.text_offsets, &columns.text, columns.large)
+
+
+cdef inline int surrogate_text_append(Columns* columns, PyObject* o) noexcept nogil:
+    """Append one exact str to `data`, surrogates passed through."""
+    if buffer_reserve(&columns.data, utf8_room(o)) < 0:
+        return TEXT_MEMORY
+    columns.data.size = utf8_write(o, columns.data.data + columns.data.size, 1) - columns.data.data
+    return end_item(&columns.data_offsets, &columns.data, columns.large)
+
+
+cdef inline Py_ssize_t text_run(Columns* columns, PyObject** items, Py_ssize_t n, int* status) noexcept nogil:
+    """Write the leading strs that `text` takes; how many they are.
+
+    It stops at another type, at a str with surrogates and at one long enough for a body of its
+    own; status is TEXT_OK then, else what went wrong.
+    """
+    cdef Py_ssize_t i
+    cdef size_t length
+    cdef PyObject* o
+    cdef Buffer* text = &columns.text
+    cdef int one
+    status[0] = TEXT_OK
+    if columns.large or buffer_reserve(&columns.text_offsets, n * 4) < 0:
+        for i in range(n):
+            o = items[i]
+            if fastser_type(o) != fastser_str_type or utf8_room(o) >= BYTES_BODY_MIN:
+                return i
+            one = text_append(columns, o)
+            if one != TEXT_OK:
+                if one != TEXT_SURROGATES:
+                    status[0] = one
+                return i
+        return n
+    cdef int32_t* offsets = <int32_t*> (columns.text_offsets.data + columns.text_offsets.size)
+    for i in range(n):
+        o = items[i]
+        if fastser_type(o) != fastser_str_type:
+            break
+        if fastser_likely(fastser_str_is_ascii(o)):
+            length = fastser_str_length(o)
+            if length >= BYTES_BODY_MIN:
+                break
+            if text.capacity - text.size < length:
+                if buffer_grow(text, length) < 0:
+                    status[0] = TEXT_MEMORY
+                    break
+            fastser_copy_short(text.data + text.size, fastser_str_ascii_data(o), length)
+            text.size += length
+        else:
+            length = utf8_room(o)
+            if length >= BYTES_BODY_MIN:
+                break
+            if buffer_reserve(text, length) < 0:
+                status[0] = TEXT_MEMORY
+                break
+            length = <size_t> utf8_write(o, text.data + text.size, 0)
+            if length == 0:
+                break
+            text.size = <char*> length - text.data
+        if text.size > <size_t> 0x7FFFFFFF:
+            status[0] = TEXT_TOO_LARGE
+            break
+        offsets[i] = <int32_t> text.size
+    else:
+        i = n
+    columns.text_offsets.size += i * 4
+    return i
+
+
+cdef inline bint text_equal(PyObject* a, PyObject* b) noexcept nogil:
+    """Whether two exact strs hold the same text."""
+    cdef Py_ssize_t length = fastser_str_length(a)
+    cdef int kind = fastser_str_kind(a)
+    if a == b:
+        return True
+    if length != fastser_str_length(b) or kind != fastser_str_kind(b):
+        return False
+    return memcmp(fastser_str_data(a), fastser_str_data(b), <size_t> length * kind) == 0
