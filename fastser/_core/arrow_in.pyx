@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset, strcmp
 
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
-from fastser._core.arrow_out cimport ROW_CHILDREN, ROW_HEADER, VIEW_INLINE_MAX, VIEW_MAX, BinaryView, fastser_zeros
+from fastser._core.arrow_out cimport ROW_CHILDREN, ROW_HEADER, VIEW_CUT, VIEW_INLINE_MAX, BinaryView, fastser_zeros
 from fastser._core.columns cimport Body, View
 from fastser._core.tags cimport *
 
@@ -300,7 +300,7 @@ cdef int _strings(
 
 
 cdef int _bodies(ArrowRow self, View* view) except -1:
-    """Join the pieces of bodies: one of VIEW_MAX bytes goes on in the next."""
+    """Join the pieces of bodies: one of VIEW_CUT bytes or more goes on in the next."""
     cdef Items items
     cdef str place = PLACES[COLUMN_BUFFERS]
     cdef const BinaryView* views = NULL
@@ -344,7 +344,7 @@ cdef int _bodies(ArrowRow self, View* view) except -1:
                 adjacent = False
             total += length
             i += 1
-            if length != VIEW_MAX:
+            if length < VIEW_CUT:
                 break
         if not adjacent:
             out = _new_copy(self, NULL, total)

@@ -63,10 +63,7 @@ cdef enum:
     ROW_CHILDREN = 12
     ROW_PARTS = 23                       # the row, its children and the items of the lists
     VIEW_INLINE_MAX = 12                 # a binary view holds so many bytes itself
-
-
-cdef enum:
-    VIEW_MAX = 0x7fffffff                # a body goes on in the next view after one of just this size
+    VIEW_CUT = 0x7fffffc0                # a body goes on in the next view after one of so many bytes or more
 
 
 cdef struct BinaryView:
@@ -183,7 +180,7 @@ cdef inline int _export_bodies(ArrayExport* export, View* view, int64_t* view_co
     cdef int64_t size
     cdef int32_t length
     for i in range(view.body_count):
-        count += <Py_ssize_t> (view.bodies[i].size // VIEW_MAX) + 1
+        count += <Py_ssize_t> (view.bodies[i].size // VIEW_CUT) + 1
     view_count[0] = count
     # One more of each than needed: calloc(0) may return NULL.
     export.view_buffers = <const void**> calloc(count + 3, sizeof(void*))
@@ -195,7 +192,8 @@ cdef inline int _export_bodies(ArrayExport* export, View* view, int64_t* view_co
         data = view.bodies[i].data
         size = <int64_t> view.bodies[i].size
         while True:
-            length = VIEW_MAX if size > VIEW_MAX else <int32_t> size
+            # A rest that a view would hold itself, apart from the body, belongs to the view before it.
+            length = <int32_t> size if size <= VIEW_CUT + VIEW_INLINE_MAX else VIEW_CUT
             at.length = length
             if length <= VIEW_INLINE_MAX:
                 if length:
@@ -207,7 +205,7 @@ cdef inline int _export_bodies(ArrayExport* export, View* view, int64_t* view_co
                 export.view_sizes[used] = length
                 used += 1
             at += 1
-            if length < VIEW_MAX:
+            if length < VIEW_CUT:
                 break
             data += length
             size -= length
@@ -222,7 +220,7 @@ cdef inline const void* _some(const void* data, Py_ssize_t size) noexcept nogil:
 
 
 cdef inline int array_export(View* view, const uint8_t* version_and_flags, PyObject* owner, ArrowArray* out) noexcept nogil:
-    """Fill ``out``, a zeroed struct, with the row; -1 when memory is short.
+    """Fill ``out``, a zeroed struct, with the row; -1 when memory is short, -2 when a small row cannot hold a column.
 
     On success the row has taken over one reference to ``owner``, which keeps the view's memory.
     """
@@ -244,6 +242,9 @@ cdef inline int array_export(View* view, const uint8_t* version_and_flags, PyObj
     lengths[COLUMN_TAGS] = view.tag_count
     for i in range(COLUMN_COUNT):
         n_buffers[i] = 2
+        if i != COLUMN_BUFFERS and not large and lengths[i] > 0x7fffffff:
+            free(export)
+            return -2
     if _export_bodies(export, view, &lengths[COLUMN_BUFFERS], &n_buffers[COLUMN_BUFFERS]) < 0:
         array_export_free(export)
         return -1

@@ -445,6 +445,8 @@ cdef class Packed:
             status = array_export(&view, <const uint8_t*> PyBytes_AS_STRING(self.head) + 4, <PyObject*> self, array)
         finally:
             view_release(&view, NULL)
+        if status == -2:
+            raise errors.too_large("a column of an Arrow row with 32-bit offsets", 0x7fffffff, "more items")
         if status < 0:
             raise MemoryError()
         Py_INCREF(self)
@@ -578,7 +580,7 @@ def rebuild(head, buffers):
     try:
         status = frame_parse_head(PyBytes_AS_STRING(head), count, apart, &view, &copied, &head_size)
         if status != FRAME_OK:
-            raise frame_error(status, PyBytes_AS_STRING(head), count + apart)
+            raise frame_error(status, PyBytes_AS_STRING(head), count + apart if status == FRAME_TRUNCATED else count)
         if head_size != count or view.frame_size != count + apart or view.body_count != self.body_count:
             raise frame_error(FRAME_COLUMNS, PyBytes_AS_STRING(head), count + apart)
         for i in range(self.body_count):
