@@ -4,6 +4,7 @@ The packer keeps no path while it works. When it fails it knows the object it fa
 the order in which the packer walks. No recursion, and cycles end: the objects that get here are the ones that went wrong.
 """
 
+import datetime
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,9 +64,7 @@ def locate(root: object, target: object) -> str | None:
 def _walk_of(obj: Any) -> Iterator[Part] | None:
     """The parts of `obj` in order, or None if the packer does not look into it."""
     walk = _WALKS.get(type(obj))
-    if walk is None or (type(obj) is np.ndarray and obj.dtype != object):
-        return None
-    return walk(obj)
+    return None if walk is None else walk(obj)
 
 
 def _items(sequence: Any) -> Iterator[Part]:
@@ -83,11 +82,21 @@ def _members(members: Any) -> Iterator[Part]:
 
 
 def _elements(array: Any) -> Iterator[Part]:
-    return ((item, _index, i[0] if array.ndim == 1 else i) for i, item in np.ndenumerate(array))
+    if array.dtype == object:
+        return ((item, _index, i[0] if array.ndim == 1 else i) for i, item in np.ndenumerate(array))
+    return ((value, _attribute, f"dtype.{name}") for name, value in _attributes(array.dtype, "na_object"))
 
 
 def _bounds(bounds: Any) -> Iterator[Part]:
-    return ((getattr(bounds, name), _attribute, name) for name in ("start", "stop", "step"))
+    return ((value, _attribute, name) for name, value in _attributes(bounds, "start", "stop", "step"))
+
+
+def _zone(time: Any) -> Iterator[Part]:
+    return ((value, _attribute, name) for name, value in _attributes(time, "tzinfo"))
+
+
+def _attributes(obj: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    return ((name, getattr(obj, name)) for name in names if hasattr(obj, name))
 
 
 _WALKS: dict[type, Callable[[Any], Iterator[Part]]] = {
@@ -98,6 +107,8 @@ _WALKS: dict[type, Callable[[Any], Iterator[Part]]] = {
     frozenset: _members,
     slice: _bounds,
     np.ndarray: _elements,
+    datetime.datetime: _zone,
+    datetime.time: _zone,
 }
 
 

@@ -1,5 +1,6 @@
 """What the core does not know: the rules of pickle and cloudpickle, the path of what fails, and the wording of errors."""
 
+import datetime
 import functools
 import gc
 import operator
@@ -207,6 +208,7 @@ def test_nothing_of_a_refused_attempt_is_kept():
 # --- the path of what fails --------------------------------------------------------------------------------------------
 
 THING = object()
+ZONE = datetime.timezone(datetime.timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
@@ -231,6 +233,9 @@ THING = object()
         (np.array([[1, 2], [3, {"a": THING}]], dtype=object), "$[1, 1].a"),
         (np.array(THING, dtype=object), "$[()]"),
         (slice(None, [THING]), "$.stop[0]"),
+        ({"at": datetime.datetime(2020, 1, 1, tzinfo=ZONE)}, "$.at.tzinfo"),
+        ([datetime.time(1, tzinfo=ZONE)], "$[0].tzinfo"),
+        ([np.array(["a"], np.dtypes.StringDType(na_object=THING))], "$[0].dtype.na_object"),
         ([[THING], THING], "$[0][0]"),
         ([THING, [THING]], "$[0]"),
         ({"b": [THING], "a": THING}, "$.b[0]"),
@@ -238,7 +243,7 @@ THING = object()
     ids=lambda value: value if type(value) is str else "",
 )
 def test_path(root, path):
-    assert locate(root, THING) == path
+    assert locate(root, ZONE if path.endswith(".tzinfo") else THING) == path
 
 
 class UnreadableKey:
@@ -253,7 +258,7 @@ def test_path_through_a_key_without_a_repr():
     assert locate({UnreadableKey(): THING}, THING) == f"$[<{__name__}.UnreadableKey>]"
 
 
-@pytest.mark.parametrize("root", [1, None, [], {"a": [1, 2]}, Point(THING, THING), np.arange(3), type("L", (list,), {})([THING])])
+@pytest.mark.parametrize("root", [1, None, [], {"a": [1, 2]}, Point(THING, THING), np.arange(3), np.array(["a"], np.dtypes.StringDType()), type("L", (list,), {})([THING])])
 def test_what_is_not_there_has_no_path(root):
     assert locate(root, THING) is None
 
