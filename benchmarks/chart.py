@@ -7,6 +7,8 @@ from pathlib import Path
 from .report import number, ratio
 
 GROUPS = {"messages": "Messages", "plain": "Plain data", "arrays": "NumPy arrays", "hard": "Hard cases", "real": "Real data sets"}
+LEAST, MOST = 0.1, 100  # a bar ends here; its label tells
+TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
 FASTER, SLOWER, FLOOR = "#2a7f9e", "#c8402f", "#222222"
 
 
@@ -34,23 +36,22 @@ def draw(data: dict, path: Path) -> None:
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(15, 1.8 + 0.235 * place), layout="constrained")
     for axis, operation in zip(axes, ("dumps", "loads")):
         ratios = [ratio(row, operation) for row in rows]
-        bars = [max(value, 1e-3) for value in ratios]
-        least, most = min([0.5, *(0.7 * bar for bar in bars)]), max([2.0, *bars])
+        bars = [min(max(value, LEAST), MOST) if value else 1 for value in ratios]
         axis.set_xscale("log")
         axis.barh(places, [bar - 1 for bar in bars], left=1, height=0.72, color=[FASTER if v >= 1 else SLOWER for v in ratios])
-        for row, at, value in zip(rows, places, bars):
+        for row, at, value, bar in zip(rows, places, ratios, bars):
             floor = row["floor"][operation]
             if floor > 1:
                 axis.plot([floor, floor], [at - 0.4, at + 0.4], color=FLOOR, linewidth=1.4)
+            note = "  slower" if value < 1 else "  ▸" if value > MOST else ""
             axis.annotate(
-                f"{number(value)}x" + ("  slower" if value < 1 else ""), (max(value, 1), at), xytext=(4, 0),
+                number(value) + "x" + note if value else "failed", (max(bar, floor), at), xytext=(4, 0),
                 textcoords="offset points", va="center", fontsize=8.5, color=SLOWER if value < 1 else "black",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75},
             )  # fmt: skip
         axis.axvline(1, color="black", linewidth=1)
-        axis.set_xlim(least, most * 2.6)
-        ticks = [t for t in (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1000, 10_000, 100_000) if least <= t <= most * 2.6]
-        axis.set_xticks(ticks, [f"{tick:g}x" if tick < 1000 else f"{tick:,}x" for tick in ticks], fontsize=9)
+        axis.set_xticks(TICKS, [f"{tick:g}x" for tick in TICKS], fontsize=9)
+        axis.set_xlim(min([0.5, *(0.8 * bar for bar in bars)]), MOST * 4)
         axis.minorticks_off()
         axis.grid(axis="x", color="#dddddd", linewidth=0.8)
         axis.set_axisbelow(True)

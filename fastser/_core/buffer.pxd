@@ -64,7 +64,7 @@ cdef inline int buffer_append(Buffer* self, const void* source, size_t size) noe
 cdef inline char* buffer_extend(Buffer* self, size_t size) noexcept nogil:
     """Room for ``size`` bytes that the caller fills; NULL when memory is short."""
     cdef char* at
-    if buffer_reserve(self, size) < 0:
+    if (self.data == NULL or self.capacity - self.size < size) and buffer_grow(self, size) < 0:
         return NULL
     at = self.data + self.size
     self.size += size

@@ -791,8 +791,6 @@ cdef int decode_bounds(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except
     """Ranges and slices."""
     cdef PyObject** bounds
     cdef Py_ssize_t i
-    claim(d, n)
-    claim(d, n)
     descend(d)
     bounds = slots_new(3 * n)
     try:

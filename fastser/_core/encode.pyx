@@ -669,25 +669,32 @@ cdef int write_elements(Encoder* e, PyObject** arrays, Py_ssize_t n) except -1:
     return 0
 
 
-cdef bint arrays_overlap_known(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    """Whether one of n arrays lies on memory that another of the message lies on; else remember them all."""
-    cdef Py_ssize_t i
+cdef bint arrays_overlap(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Whether one of n small arrays, numbered last, lies on memory that another of the message lies on.
+
+    If not, remember where they lie.
+    """
+    cdef Py_ssize_t i, j, size = fastser_array_nbytes(items[0])
     cdef MemoEntry* entry
     cdef Span span
-    if not e.track or fastser_array_nbytes(items[0]) == 0:
+    if not e.track or size == 0 or size >= ARRAY_BODY_MIN or fastser_descr_has_objects(fastser_array_descr(items[0])):
         return False
     for i in range(n):
-        if array_may_be_viewed(items[i], fastser_refcount(items[i])) or e.all_shared:
-            entry = memo_entry(&e.arrays, fastser_array_data(items[i]))
-            if entry == NULL:
-                raise MemoryError()
-            if entry.value >= 0:
-                return True
-            span.size = fastser_array_nbytes(items[i])
-            span.number = e.numbers + i
-            entry.value = e.spans.size // sizeof(Span)
-            if buffer_append(&e.spans, &span, sizeof(Span)) < 0:
-                raise MemoryError()
+        if not (array_may_be_viewed(items[i], fastser_refcount(items[i])) or e.all_shared):
+            continue
+        entry = memo_entry(&e.arrays, fastser_array_data(items[i]))
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value >= 0:
+            for j in range(i):
+                if array_may_be_viewed(items[j], fastser_refcount(items[j])) or e.all_shared:
+                    memo_entry(&e.arrays, fastser_array_data(items[j])).value = -1
+            return True
+        span.size = size
+        span.number = e.numbers - n + i
+        entry.value = e.spans.size // sizeof(Span)
+        if buffer_append(&e.spans, &span, sizeof(Span)) < 0:
+            raise MemoryError()
     return False
 
 
@@ -1211,17 +1218,13 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
             return k
     else:
         k = leaf_prefix(items, k, t)
-        if t == fastser_array_type and fastser_array_nbytes(items[0]) < ARRAY_BODY_MIN and is_worth_it(k, n) \
-                and fastser_dtype_code(fastser_array_descr(items[0])) != DTYPE_OBJECT:
-            if arrays_overlap_known(e, items, k):
-                return 0
         if t == timezone_type and k > 1:
             return 0    # UTC has a tag of its own
     if not is_worth_it(k, n):
         return 0
     descend(e, items[0])
     first = number_run(e, items, k)
-    if not is_worth_it(first, n):
+    if not is_worth_it(first, n) or (t == fastser_array_type and first > 1 and arrays_overlap(e, items, first)):
         e.numbers -= first
         unnumber_run(e, items, first)
         e.depth -= 1
@@ -1561,28 +1564,37 @@ cdef void give_encoder(Encoder* e) noexcept:
 cdef int walk(Encoder* e, PyObject* root, int large) except -1:
     if encoder_begin(e, large) < 0:
         raise MemoryError()
-    encode_value(e, root)
-    return 0
+    return encode_value(e, root)
 
 
-cdef int walk_again(Encoder* e, PyObject* root, object error) except -1:
+# The same function, called without a look at the exception: entering a try block costs as much as
+# packing a small int does.
+ctypedef int (*Walk)(Encoder*, PyObject*, int) noexcept
+
+
+cdef int reraise() except -1:
+    """Raise what a Walk left."""
+    return -1
+
+
+cdef int walk_again(Encoder* e, PyObject* root) except -1:
     """After the walk stopped: go on in another mode, or raise what stopped it."""
     cdef int large = e.columns.large
-    while e.restart:
+    try:
+        return reraise()
+    except _Restart:
         e.careful = e.careful or e.restart == RESTART_CAREFUL
         large = large or e.restart == RESTART_LARGE
-        encoder_clear(e)
-        try:
-            return walk(e, root, large)
-        except Exception as again:
-            error = again
-    raise error
+    encoder_clear(e)
+    if (<Walk> walk)(e, root, large) < 0:
+        return walk_again(e, root)
+    return 0
 
 
 cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
     cdef Py_ssize_t missing
     cdef Layout layout
-    cdef int collector
+    cdef int collector, status
     e.track = track
     e.careful = 0
     e.max_depth = max_depth
@@ -1590,13 +1602,10 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     e.root = root
     e.stack_limit = fastser_stack_limit()
     collector = fastser_collector_pause()
-    try:
-        walk(e, root, 0)
-    except Exception as error:
-        fastser_collector_resume(collector)
-        collector = 0
-        walk_again(e, root, error)
+    status = (<Walk> walk)(e, root, 0)
     fastser_collector_resume(collector)
+    if status < 0:
+        walk_again(e, root)
     if e.claimed > 8 * <Py_ssize_t> e.columns.tags.size:
         # At least one bit an item, so that no reader makes more than a frame's bytes can back.
         frame_layout(&e.columns, e.flags, &layout)

@@ -17,13 +17,31 @@ cdef extern from *:
     #error "fastser writes little-endian frames in place and needs a little-endian machine"
     #endif
     #define FASTSER_MAGIC "\\xf5\\x46\\x53\\x52"
+    #define FASTSER_MAGIC_WORD 0x525346F5u
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fastser_popcount(bits) __builtin_popcount(bits)
+    #define fastser_lowest_bit(bits) __builtin_ctz(bits)
+    #else
+    static inline int fastser_popcount(unsigned int bits) {
+        int count = 0;
+        for (; bits; bits &= bits - 1) count++;
+        return count;
+    }
+    static inline int fastser_lowest_bit(unsigned int bits) {
+        int at = 0;
+        while (!(bits >> at & 1)) at++;
+        return at;
+    }
+    #endif
     """
     const char* FASTSER_MAGIC
+    const unsigned int FASTSER_MAGIC_WORD
+    int fastser_popcount(unsigned int bits) noexcept nogil
+    int fastser_lowest_bit(unsigned int bits) noexcept nogil
 
 
 cdef enum:
     HEADER_SIZE = 16
-    PART_COUNT = 12       # the columns, text and data with their offsets apart
 
     FRAME_OK = 0
     FRAME_SHORT = 1       # shorter than a header
@@ -36,125 +54,125 @@ cdef enum:
 
 
 cdef struct Layout:
-    uint64_t counts[COLUMN_COUNT]
-    Py_ssize_t positions[PART_COUNT]   # of each part from the start of the frame
-    Py_ssize_t head_size               # header and columns, without the padding before the bodies
-    Py_ssize_t bodies_start            # a multiple of 64, or head_size where there are none
-    Py_ssize_t total
+    unsigned int presence          # bit i: column i has items
     int flags
+    Py_ssize_t columns_start       # a multiple of 8
+    Py_ssize_t data_start          # of the bytes of `data`, a multiple of 16 where there are any
+    Py_ssize_t head_size           # header and columns, without the padding before the bodies
+    Py_ssize_t bodies_start        # a multiple of 64, or head_size where there are none
+    Py_ssize_t total
 
 
 cdef inline Py_ssize_t align_up(Py_ssize_t position, Py_ssize_t alignment) noexcept nogil:
     return (position + alignment - 1) & ~(alignment - 1)
 
 
+cdef inline unsigned int _bit(size_t size, size_t empty, int column) noexcept nogil:
+    return <unsigned int> (size != empty) << column
+
+
 cdef inline void frame_layout(Columns* columns, int flags, Layout* out) noexcept nogil:
-    cdef int shift = 3 if columns.large else 2
-    cdef Py_ssize_t offset_size = 1 << shift
-    cdef Py_ssize_t position = HEADER_SIZE
-    cdef Py_ssize_t present = 0
-    cdef Py_ssize_t i, body_count = columns_body_count(columns)
-    cdef uint64_t* counts = out.counts
-    counts[COLUMN_BUFFERS] = body_count
-    counts[COLUMN_I64] = columns.i64.size >> 3
-    counts[COLUMN_F64] = columns.f64.size >> 3
-    counts[COLUMN_I32] = columns.i32.size >> 2
-    counts[COLUMN_TEXT] = (columns.text_offsets.size >> shift) - 1
-    counts[COLUMN_DATA] = (columns.data_offsets.size >> shift) - 1
-    counts[COLUMN_I16] = columns.i16.size >> 1
-    counts[COLUMN_I8] = columns.i8.size
-    counts[COLUMN_BITS] = columns.bits.size
-    counts[COLUMN_TAGS] = columns.tags.size
-    for i in range(COLUMN_COUNT):
-        present += counts[i] != 0
-    position = align_up(position + present * offset_size, 8)
+    cdef size_t offset_size = 8 if columns.large else 4
+    cdef unsigned int presence = (
+        _bit(columns.bodies.size, 0, COLUMN_BUFFERS) | _bit(columns.i64.size, 0, COLUMN_I64)
+        | _bit(columns.f64.size, 0, COLUMN_F64) | _bit(columns.i32.size, 0, COLUMN_I32)
+        | _bit(columns.text_offsets.size, offset_size, COLUMN_TEXT)
+        | _bit(columns.data_offsets.size, offset_size, COLUMN_DATA)
+        | _bit(columns.i16.size, 0, COLUMN_I16) | _bit(columns.i8.size, 0, COLUMN_I8)
+        | _bit(columns.bits.size, 0, COLUMN_BITS) | _bit(columns.tags.size, 0, COLUMN_TAGS))
+    cdef Py_ssize_t i, position = align_up(HEADER_SIZE + fastser_popcount(presence) * offset_size, 8)
+    out.presence = presence
     out.flags = flags | (FLAG_LARGE if columns.large else 0)
-    out.positions[0] = position
-    position += body_count * 8
-    out.positions[1] = position
-    position += columns.i64.size
-    out.positions[2] = position
-    position += columns.f64.size
-    out.positions[3] = position
-    if counts[COLUMN_TEXT]:
+    out.columns_start = position
+    position += (
+        columns.i64.size + columns.f64.size + columns.i32.size + columns.i16.size + columns.i8.size
+        + columns.bits.size + columns.tags.size + columns.text.size)
+    if presence & (1 << COLUMN_TEXT):
         position += columns.text_offsets.size
-    out.positions[4] = position
-    if counts[COLUMN_DATA]:
-        position += columns.data_offsets.size
-    out.positions[5] = position
-    position += columns.i32.size
-    out.positions[6] = position
-    position += columns.i16.size
-    out.positions[7] = position
-    position += columns.i8.size
-    out.positions[8] = position
-    position += columns.bits.size
-    out.positions[9] = position
-    position += columns.tags.size
-    out.positions[10] = position
-    position += columns.text.size
-    if counts[COLUMN_DATA]:
-        position = align_up(position, DATA_ALIGNMENT)
-    out.positions[11] = position
+    position += columns_body_count(columns) * 8
+    if presence & (1 << COLUMN_DATA):
+        position = align_up(position + <Py_ssize_t> columns.data_offsets.size, DATA_ALIGNMENT)
+    out.data_start = position
     position += columns.data.size
     out.head_size = position
     out.bodies_start = position
-    if body_count:
+    if presence & (1 << COLUMN_BUFFERS):
         position = align_up(position, BODY_ALIGNMENT)
         out.bodies_start = position
-        for i in range(body_count):
+        for i in range(columns_body_count(columns)):
             position = align_up(position + <Py_ssize_t> columns_bodies(columns)[i].size, BODY_ALIGNMENT)
     out.total = position
 
 
-cdef inline void _put(char* frame, Py_ssize_t position, Buffer* source) noexcept nogil:
-    if source.size:
-        memcpy(frame + position, source.data, source.size)
+cdef inline char* _put_count(char* to, uint64_t count, int large) noexcept nogil:
+    cdef uint32_t narrow = <uint32_t> count
+    if large:
+        memcpy(to, &count, 8)
+        return to + 8
+    memcpy(to, &narrow, 4)
+    return to + 4
+
+
+cdef inline char* _put(char* to, Buffer* source) noexcept nogil:
+    memcpy(to, source.data, source.size)
+    return to + source.size
 
 
 cdef inline void frame_write_head(Columns* columns, Layout* layout, char* frame) noexcept nogil:
     """Write header and columns: layout.head_size bytes, every one of them."""
-    cdef Py_ssize_t i, position = HEADER_SIZE
-    cdef uint16_t presence = 0
+    cdef unsigned int presence = layout.presence
+    cdef int large = columns.large
+    cdef size_t offset_shift = 3 if large else 2
+    cdef Py_ssize_t i
+    cdef char* counts = frame + HEADER_SIZE
+    cdef char* to = frame + layout.columns_start
+    cdef uint64_t start = (
+        <uint64_t> FASTSER_MAGIC_WORD | <uint64_t> FORMAT_VERSION << 32 | <uint64_t> layout.flags << 40
+        | <uint64_t> presence << 48)
     cdef uint64_t total = layout.total
-    cdef uint64_t count
-    cdef uint32_t narrow
-    memcpy(frame, FASTSER_MAGIC, 4)
-    (<uint8_t*> frame)[4] = FORMAT_VERSION
-    (<uint8_t*> frame)[5] = <uint8_t> layout.flags
-    for i in range(COLUMN_COUNT):
-        count = layout.counts[i]
-        if count:
-            presence |= <uint16_t> (1 << i)
-            if columns.large:
-                memcpy(frame + position, &count, 8)
-                position += 8
-            else:
-                narrow = <uint32_t> count
-                memcpy(frame + position, &narrow, 4)
-                position += 4
-    memcpy(frame + 6, &presence, 2)
+    memcpy(frame, &start, 8)
     memcpy(frame + 8, &total, 8)
-    if position < layout.positions[0]:
-        memset(frame + position, 0, layout.positions[0] - position)
-    for i in range(<Py_ssize_t> layout.counts[COLUMN_BUFFERS]):
-        memcpy(frame + layout.positions[0] + i * 8, &columns_bodies(columns)[i].size, 8)
-    _put(frame, layout.positions[1], &columns.i64)
-    _put(frame, layout.positions[2], &columns.f64)
-    if layout.counts[COLUMN_TEXT]:
-        _put(frame, layout.positions[3], &columns.text_offsets)
-    if layout.counts[COLUMN_DATA]:
-        _put(frame, layout.positions[4], &columns.data_offsets)
-    _put(frame, layout.positions[5], &columns.i32)
-    _put(frame, layout.positions[6], &columns.i16)
-    _put(frame, layout.positions[7], &columns.i8)
-    _put(frame, layout.positions[8], &columns.bits)
-    _put(frame, layout.positions[9], &columns.tags)
-    _put(frame, layout.positions[10], &columns.text)
-    position = layout.positions[10] + <Py_ssize_t> columns.text.size
-    if position < layout.positions[11]:
-        memset(frame + position, 0, layout.positions[11] - position)
-    _put(frame, layout.positions[11], &columns.data)
+    if presence & (1 << COLUMN_BUFFERS):
+        counts = _put_count(counts, columns_body_count(columns), large)
+        for i in range(columns_body_count(columns)):
+            memcpy(to, &columns_bodies(columns)[i].size, 8)
+            to += 8
+    if presence & (1 << COLUMN_I64):
+        counts = _put_count(counts, columns.i64.size >> 3, large)
+        to = _put(to, &columns.i64)
+    if presence & (1 << COLUMN_F64):
+        counts = _put_count(counts, columns.f64.size >> 3, large)
+        to = _put(to, &columns.f64)
+    if presence & (1 << COLUMN_TEXT):
+        to = _put(to, &columns.text_offsets)
+    if presence & (1 << COLUMN_DATA):
+        to = _put(to, &columns.data_offsets)
+    if presence & (1 << COLUMN_I32):
+        counts = _put_count(counts, columns.i32.size >> 2, large)
+        to = _put(to, &columns.i32)
+    if presence & (1 << COLUMN_TEXT):
+        counts = _put_count(counts, (columns.text_offsets.size >> offset_shift) - 1, large)
+    if presence & (1 << COLUMN_DATA):
+        counts = _put_count(counts, (columns.data_offsets.size >> offset_shift) - 1, large)
+    if presence & (1 << COLUMN_I16):
+        counts = _put_count(counts, columns.i16.size >> 1, large)
+        to = _put(to, &columns.i16)
+    if presence & (1 << COLUMN_I8):
+        counts = _put_count(counts, columns.i8.size, large)
+        to = _put(to, &columns.i8)
+    if presence & (1 << COLUMN_BITS):
+        counts = _put_count(counts, columns.bits.size, large)
+        to = _put(to, &columns.bits)
+    if presence & (1 << COLUMN_TAGS):
+        counts = _put_count(counts, columns.tags.size, large)
+        to = _put(to, &columns.tags)
+    if counts < frame + layout.columns_start:
+        memset(counts, 0, frame + layout.columns_start - counts)
+    if presence & (1 << COLUMN_TEXT):
+        to = _put(to, &columns.text)
+    if presence & (1 << COLUMN_DATA):
+        memset(to, 0, frame + layout.data_start - to)
+        _put(frame + layout.data_start, &columns.data)
 
 
 cdef inline Py_ssize_t _offset_at(const char* offsets, int large, Py_ssize_t index) noexcept nogil:
@@ -192,11 +210,11 @@ cdef inline int frame_parse_head(
     NULL.  It and view.bodies are the caller's to free, on every status.
     """
     cdef uint64_t total = 0, count, wide
-    cdef uint64_t counts[COLUMN_COUNT]
+    cdef Py_ssize_t counts[COLUMN_COUNT]
     cdef uint32_t narrow
     cdef uint16_t presence
-    cdef Py_ssize_t positions[PART_COUNT]
-    cdef Py_ssize_t i, position, limit, offset_size
+    cdef unsigned int remaining
+    cdef Py_ssize_t i, start, position, limit, offset_size
     cdef const char* base = data
     cdef int large, status
     memset(view, 0, sizeof(View))
@@ -216,61 +234,78 @@ cdef inline int frame_parse_head(
     if presence >> COLUMN_COUNT:
         return FRAME_COLUMNS
     position = HEADER_SIZE
-    for i in range(COLUMN_COUNT):
-        count = 0
-        if presence & (1 << i):
-            if position + offset_size > limit:
-                return FRAME_COLUMNS
-            if large:
-                memcpy(&count, data + position, 8)
-            else:
-                memcpy(&narrow, data + position, 4)
-                count = narrow
-            position += offset_size
-            # Every item of a column has at least a byte, so no product below overflows.
-            if count == 0 or count > <uint64_t> limit:
-                return FRAME_COLUMNS
-        counts[i] = count
-    position = align_up(position, 8)
-    positions[0] = position
-    position += <Py_ssize_t> counts[COLUMN_BUFFERS] * 8
-    positions[1] = position
-    position += <Py_ssize_t> counts[COLUMN_I64] * 8
-    positions[2] = position
-    position += <Py_ssize_t> counts[COLUMN_F64] * 8
-    positions[3] = position
-    if counts[COLUMN_TEXT]:
-        position += (<Py_ssize_t> counts[COLUMN_TEXT] + 1) * offset_size
-    positions[4] = position
-    if counts[COLUMN_DATA]:
-        position += (<Py_ssize_t> counts[COLUMN_DATA] + 1) * offset_size
-    positions[5] = position
-    position += <Py_ssize_t> counts[COLUMN_I32] * 4
-    positions[6] = position
-    position += <Py_ssize_t> counts[COLUMN_I16] * 2
-    positions[7] = position
-    position += <Py_ssize_t> counts[COLUMN_I8]
-    positions[8] = position
-    position += <Py_ssize_t> counts[COLUMN_BITS]
-    positions[9] = position
-    position += <Py_ssize_t> counts[COLUMN_TAGS]
-    positions[10] = position
+    remaining = presence
+    while remaining:
+        i = fastser_lowest_bit(remaining)
+        remaining &= remaining - 1
+        if position + offset_size > limit:
+            return FRAME_COLUMNS
+        if large:
+            memcpy(&count, data + position, 8)
+        else:
+            memcpy(&narrow, data + position, 4)
+            count = narrow
+        position += offset_size
+        # Every item of a column has at least a byte, so no product below overflows.
+        if count == 0 or count > <uint64_t> limit:
+            return FRAME_COLUMNS
+        counts[i] = <Py_ssize_t> count
+    start = position = align_up(position, 8)
+    # Where each part begins, all counted from the start of the frame; what lies beyond it is found out below.
+    if presence & (1 << COLUMN_BUFFERS):
+        view.body_count = counts[COLUMN_BUFFERS]
+        position += view.body_count * 8
+    if presence & (1 << COLUMN_I64):
+        view.i64_count = counts[COLUMN_I64]
+        view.i64 = <const int64_t*> position
+        position += view.i64_count * 8
+    if presence & (1 << COLUMN_F64):
+        view.f64_count = counts[COLUMN_F64]
+        view.f64 = <const double*> position
+        position += view.f64_count * 8
+    if presence & (1 << COLUMN_TEXT):
+        view.text_count = counts[COLUMN_TEXT]
+        view.text_offsets = <const void*> position
+        position += (view.text_count + 1) * offset_size
+    if presence & (1 << COLUMN_DATA):
+        view.data_count = counts[COLUMN_DATA]
+        view.data_offsets = <const void*> position
+        position += (view.data_count + 1) * offset_size
+    if presence & (1 << COLUMN_I32):
+        view.i32_count = counts[COLUMN_I32]
+        view.i32 = <const int32_t*> position
+        position += view.i32_count * 4
+    if presence & (1 << COLUMN_I16):
+        view.i16_count = counts[COLUMN_I16]
+        view.i16 = <const int16_t*> position
+        position += view.i16_count * 2
+    if presence & (1 << COLUMN_I8):
+        view.i8_count = counts[COLUMN_I8]
+        view.i8 = <const int8_t*> position
+        position += view.i8_count
+    if presence & (1 << COLUMN_BITS):
+        view.bits_count = counts[COLUMN_BITS]
+        view.bits = <const uint8_t*> position
+        position += view.bits_count
+    if presence & (1 << COLUMN_TAGS):
+        view.tag_count = counts[COLUMN_TAGS]
+        view.tags = <const uint8_t*> position
+        position += view.tag_count
     if position > limit:
         return FRAME_COLUMNS
-    if counts[COLUMN_TEXT]:
-        view.text_size = _offset_at(data + positions[3], large, <Py_ssize_t> counts[COLUMN_TEXT])
+    if presence & (1 << COLUMN_TEXT):
+        view.text = <const char*> position
+        view.text_size = _offset_at(data + <size_t> view.text_offsets, large, view.text_count)
         if view.text_size < 0 or view.text_size > limit - position:
             return FRAME_COLUMNS
         position += view.text_size
-    if counts[COLUMN_DATA]:
+    if presence & (1 << COLUMN_DATA):
         position = align_up(position, DATA_ALIGNMENT)
-        view.data_size = _offset_at(data + positions[4], large, <Py_ssize_t> counts[COLUMN_DATA])
+        view.data = <const char*> position
+        view.data_size = _offset_at(data + <size_t> view.data_offsets, large, view.data_count)
         if position > limit or view.data_size < 0 or view.data_size > limit - position:
             return FRAME_COLUMNS
-        positions[11] = position
         position += view.data_size
-    else:
-        positions[11] = position
     head_size[0] = position
     if (<size_t> data) & 7:
         copied[0] = <char*> malloc(position)
@@ -278,33 +313,23 @@ cdef inline int frame_parse_head(
             return FRAME_MEMORY
         memcpy(copied[0], data, position)
         base = copied[0]
-    view.i64 = <const int64_t*> (base + positions[1])
-    view.f64 = <const double*> (base + positions[2])
-    view.text_offsets = base + positions[3]
-    view.data_offsets = base + positions[4]
-    view.i32 = <const int32_t*> (base + positions[5])
-    view.i16 = <const int16_t*> (base + positions[6])
-    view.i8 = <const int8_t*> (base + positions[7])
-    view.bits = <const uint8_t*> (base + positions[8])
-    view.tags = <const uint8_t*> (base + positions[9])
-    view.text = base + positions[10]
-    view.data = base + positions[11]
-    view.i64_count = <Py_ssize_t> counts[COLUMN_I64]
-    view.f64_count = <Py_ssize_t> counts[COLUMN_F64]
-    view.text_count = <Py_ssize_t> counts[COLUMN_TEXT]
-    view.data_count = <Py_ssize_t> counts[COLUMN_DATA]
-    view.i32_count = <Py_ssize_t> counts[COLUMN_I32]
-    view.i16_count = <Py_ssize_t> counts[COLUMN_I16]
-    view.i8_count = <Py_ssize_t> counts[COLUMN_I8]
-    view.bits_count = <Py_ssize_t> counts[COLUMN_BITS]
-    view.tag_count = <Py_ssize_t> counts[COLUMN_TAGS]
-    view.body_count = <Py_ssize_t> counts[COLUMN_BUFFERS]
+    view.tags = <const uint8_t*> (base + <size_t> view.tags)
+    view.i8 = <const int8_t*> (base + <size_t> view.i8)
+    view.i16 = <const int16_t*> (base + <size_t> view.i16)
+    view.i32 = <const int32_t*> (base + <size_t> view.i32)
+    view.i64 = <const int64_t*> (base + <size_t> view.i64)
+    view.f64 = <const double*> (base + <size_t> view.f64)
+    view.bits = <const uint8_t*> (base + <size_t> view.bits)
+    view.text_offsets = base + <size_t> view.text_offsets
+    view.text = base + <size_t> view.text
+    view.data_offsets = base + <size_t> view.data_offsets
+    view.data = base + <size_t> view.data
     if view.body_count:
         view.bodies = <Body*> malloc(view.body_count * sizeof(Body))
         if view.bodies == NULL:
             return FRAME_MEMORY
         for i in range(view.body_count):
-            memcpy(&wide, base + positions[0] + i * 8, 8)
+            memcpy(&wide, base + start + i * 8, 8)
             if wide > total:
                 return FRAME_COLUMNS
             view.bodies[i].data = NULL
