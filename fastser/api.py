@@ -1,14 +1,13 @@
 """What wraps the compiled functions: files, and options chosen once."""
 
-import functools
 import io
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
-from typing import Any, BinaryIO, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -16,6 +15,11 @@ from fastser import errors
 from fastser._core.decode import loads
 from fastser._core.encode import dumps, pack
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from fastser._core.packed import ArrowArrayExportable
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _PATHS = (str, bytes, os.PathLike)
@@ -59,6 +63,7 @@ def dump(
     Examples
     --------
     >>> import io
+    >>> import fastser
     >>> file = io.BytesIO()
     >>> fastser.dump([1, 2], file)
     >>> fastser.dump({"a": 3}, file)
@@ -108,6 +113,7 @@ def load(
     Examples
     --------
     >>> import io
+    >>> import fastser
     >>> fastser.load(io.BytesIO(fastser.dumps("text")))
     'text'
     """
@@ -203,7 +209,7 @@ def _size_of(file: BinaryIO) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Serializer:
-    """The functions of this package with their options chosen once.
+    """`dumps`, `pack`, `dump`, `loads` and `load` as methods, their options chosen once.
 
     Parameters
     ----------
@@ -211,11 +217,6 @@ class Serializer:
         As for `dumps`.
     safe, allow
         As for `loads`.
-
-    Attributes
-    ----------
-    dumps, pack, dump, loads, load : callable
-        As the functions of the same names, without the options.
 
     Raises
     ------
@@ -228,6 +229,7 @@ class Serializer:
 
     Examples
     --------
+    >>> import fastser
     >>> serializer = fastser.Serializer(track_refs=False, max_depth=50)
     >>> serializer.loads(serializer.dumps([1, 2]))
     [1, 2]
@@ -239,25 +241,28 @@ class Serializer:
     safe: bool = False
     allow: Iterable[type] = ()
 
-    dumps: Callable[[object], bytes] = field(init=False, repr=False, compare=False)
-    pack: Callable[[object], Packed] = field(init=False, repr=False, compare=False)
-    dump: Callable[[object, Path | BinaryIO], None] = field(init=False, repr=False, compare=False)
-    loads: Callable[[Any], Any] = field(init=False, repr=False, compare=False)
-    load: Callable[[Path | BinaryIO], Any] = field(init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
-        choose = functools.partial(object.__setattr__, self)
-        choose("allow", tuple(self.allow))
-        out: dict[str, Any] = {"track_refs": self.track_refs, "max_depth": self.max_depth, "fallback": self.fallback}
-        back: dict[str, Any] = {"safe": self.safe, "allow": self.allow, "max_depth": self.max_depth}
-        # Attributes, not methods: a Python frame around them costs as much as a small message.
-        choose("dumps", functools.partial(dumps, **out))
-        choose("pack", functools.partial(pack, **out))
-        choose("dump", functools.partial(dump, **out))
-        choose("loads", functools.partial(loads, **back))
-        choose("load", functools.partial(load, **back))
+        object.__setattr__(self, "allow", tuple(self.allow))
         self.loads(self.dumps(None))  # a wrong option is refused here, in the words of the function it is for
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        options = {option.name: getattr(self, option.name) for option in fields(self) if option.init}
-        return functools.partial(type(self), **options), ()
+    # Written out: collecting the options in a dict, or a functools.partial, costs more than packing a small message.
+
+    def dumps(self, obj: object) -> bytes:
+        """As the function `dumps`."""
+        return dumps(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback)
+
+    def pack(self, obj: object) -> Packed:
+        """As the function `pack`."""
+        return pack(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback)
+
+    def dump(self, obj: object, file: Path | BinaryIO) -> None:
+        """As the function `dump`."""
+        dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback)
+
+    def loads(self, data: "Buffer | ArrowArrayExportable") -> Any:
+        """As the function `loads`."""
+        return loads(data, safe=self.safe, allow=self.allow, max_depth=self.max_depth)
+
+    def load(self, file: Path | BinaryIO) -> Any:
+        """As the function `load`."""
+        return load(file, safe=self.safe, allow=self.allow, max_depth=self.max_depth)
