@@ -929,27 +929,21 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
     return 0
 
 
-cdef int write_shape(Encoder* e, PyObject* o) except -1:
-    """Refer to a dict's shape, writing it when it is new; 0 when the dict has none."""
+cdef int write_shape(Encoder* e, PyObject** keys, Py_ssize_t count) except -1:
+    """Refer to the shape of these strs, writing it when it is new; 0 where `text` does not take them."""
     cdef uint64_t hash = 0
-    cdef Py_ssize_t index = shape_find(&e.shapes, o, &hash)
-    cdef Py_ssize_t position = 0, count
-    cdef PyObject* key
-    cdef size_t tags = e.columns.tags.size
-    cdef size_t text = e.columns.text.size, offsets = e.columns.text_offsets.size
+    cdef Py_ssize_t i, index = shape_find(&e.shapes, keys, count, &hash)
+    cdef size_t tags = e.columns.tags.size, text = e.columns.text.size, offsets = e.columns.text_offsets.size
     cdef int status
-    if index == SHAPE_NONE:
-        return 0
     if index >= 0:
         write_varint(e, index + 1)
         return 1
     write_tag(e, 0)
-    append_varint(&e.columns.tags, fastser_dict_size(o))
-    while fastser_dict_next(o, &position, &key, NULL):
-        if fastser_str_length(key) >= BYTES_BODY_MIN:
-            status = TEXT_SURROGATES
-        else:
-            status = text_append(&e.columns, key)
+    append_varint(&e.columns.tags, count)
+    for i in range(count):
+        status = TEXT_SURROGATES
+        if fastser_str_length(keys[i]) < BYTES_BODY_MIN:
+            status = text_append(&e.columns, keys[i])
         if status == TEXT_SURROGATES:
             e.columns.tags.size = tags
             e.columns.text.size = text
@@ -958,34 +952,39 @@ cdef int write_shape(Encoder* e, PyObject* o) except -1:
         if status != TEXT_OK:
             return text_failed(e)
         if e.careful:
-            keep(e, <object> key)
-    if shape_add(&e.shapes, o, hash) < 0:
+            keep(e, <object> keys[i])
+    if shape_add(&e.shapes, keys, count, hash) < 0:
         raise MemoryError()
     return 1
 
 
 cdef int encode_dict(Encoder* e, PyObject* o) except -1:
     """One dict: its shape and its values, or a run of keys and a run of values."""
-    cdef Py_ssize_t i = 0, position = 0, size = fastser_dict_size(o)
-    cdef size_t tags = e.columns.tags.size
-    cdef PyObject* value
+    cdef Py_ssize_t i, size = fastser_dict_size(o)
+    cdef size_t tags = e.columns.tags.size, pairs = e.pairs.size
+    cdef PyObject** keys
     cdef PyObject** values
     if 0 < size <= DICT_SHAPE_MAX:
-        write_tag(e, TAG_RECORDS)
-        if write_shape(e, o):
-            if e.careful:
-                values = block_new(e, size)
-                while fastser_dict_next(o, &position, NULL, &value):
-                    values[i] = value
-                    i += 1
-                block_own(e, size)
+        if buffer_reserve(&e.pairs, 2 * size * sizeof(PyObject*)) < 0:
+            raise MemoryError()
+        keys = <PyObject**> (e.pairs.data + pairs)
+        if gather_keys(o, keys, keys + size, 1):
+            write_tag(e, TAG_RECORDS)
+            if write_shape(e, keys, size):
+                if e.careful:
+                    values = block_new(e, size)
+                    memcpy(values, keys + size, size * sizeof(PyObject*))
+                    block_own(e, size)
+                    for i in range(size):
+                        encode_value(e, values[i])
+                    return 0
+                e.pairs.size += 2 * size * sizeof(PyObject*)
                 for i in range(size):
-                    encode_value(e, values[i])
-            else:
-                while fastser_dict_next(o, &position, NULL, &value):
-                    encode_value(e, value)
-            return 0
-        e.columns.tags.size = tags
+                    # The stack may have moved meanwhile.
+                    encode_value(e, (<PyObject**> (e.pairs.data + pairs))[size + i])
+                e.pairs.size = pairs
+                return 0
+            e.columns.tags.size = tags
     return encode_mappings(e, &o, 1)
 
 
@@ -1236,41 +1235,31 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
 
 
 cdef Py_ssize_t record_prefix(Encoder* e, PyObject** items, Py_ssize_t k, PyObject*** columns) except -1:
-    """How many leading dicts have the keys of the first, and their values by column.
+    """How many leading dicts have the keys of the first.
 
-    ``columns`` stays NULL where the first dict has no shape.  Column j begins at j * k.
+    ``columns`` gets the keys and then the values, k of each key; it stays NULL where the first dict
+    has no shape.
     """
-    cdef uint64_t hash = 0
-    cdef Py_ssize_t width = fastser_dict_size(items[0]), i = 0, j, position
+    cdef Py_ssize_t width = fastser_dict_size(items[0]), i, j
+    cdef PyObject** first
     cdef PyObject** keys
     cdef PyObject** values
-    cdef PyObject* key
-    cdef PyObject* value
-    if width == 0 or shape_find(&e.shapes, items[0], &hash) == SHAPE_NONE:
+    if not 0 < width <= MAX_SHAPE_KEYS:
         return 0
-    keys = block_new(e, width)
-    position = 0
-    while fastser_dict_next(items[0], &position, &key, NULL):
-        keys[i] = key
-        i += 1
-    values = block_new(e, width * k)
-    for i in range(k):
-        if fastser_dict_size(items[i]) != width:
-            break
-        position = 0
-        j = 0
-        while fastser_dict_next(items[i], &position, &key, &value):
-            if key != keys[j] and (fastser_type(key) != fastser_str_type or not text_equal(key, keys[j])):
-                break
-            values[j * k + i] = value
-            j += 1
-        if j < width:
+    first = block_new(e, width * (k + 2))
+    values = first + width
+    keys = values + width * k
+    if not gather_keys(items[0], first, values, k):
+        return 0
+    for i in range(1, k):
+        if fastser_dict_size(items[i]) != width or not (
+                gather_keys(items[i], keys, values + i, k) and keys_equal(keys, first, width)):
             break
     else:
         i = k
-    columns[0] = values
+    columns[0] = first
     if i < k and i >= RUN_MIN:
-        # Close the gaps, so that each column has just i values.
+        # Close the gaps, so that each key has just i values.
         for j in range(1, width):
             memmove(values + j * i, values + j * k, i * sizeof(PyObject*))
     return i
@@ -1279,29 +1268,27 @@ cdef Py_ssize_t record_prefix(Encoder* e, PyObject** items, Py_ssize_t k, PyObje
 cdef Py_ssize_t encode_record_run(
     Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject** columns,
 ) except -1:
-    """k dicts of one shape, their values in columns; how many were written, 0 for none."""
+    """k dicts of one shape, their values by key; how many were written, 0 for none."""
     cdef Py_ssize_t first, j, width = fastser_dict_size(items[0])
-    cdef size_t mark = e.columns.tags.size
     descend(e, items[0])
     first = number_run(e, items, k)
-    block_own(e, width * k)
-    if first == k:
-        write_concat(e, k, n)
-        write_tag(e, TAG_RECORDS)
-        if write_shape(e, items[0]):
-            for j in range(width):
-                encode_items(e, columns + j * k, k)
-            ascend(e, items, k)
-            return k
+    if first < k:
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= 1
+        return 0
+    block_own(e, width * (k + 1))
+    write_concat(e, k, n)
+    write_tag(e, TAG_RECORDS)
+    if write_shape(e, columns, width):
+        for j in range(width):
+            encode_items(e, columns + width + j * k, k)
+    else:
         # Keys that `text` does not take: keys followed by values.
         e.columns.tags.size -= 1
         encode_mappings(e, items, k)
-        ascend(e, items, k)
-        return k
-    e.numbers -= first
-    unnumber_run(e, items, first)
-    e.depth -= 1
-    return 0
+    ascend(e, items, k)
+    return k
 
 
 # --- items that repeat --------------------------------------------------------------------------------------------------
@@ -1454,22 +1441,23 @@ cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t
 
 cdef Py_ssize_t shape_groups(Encoder* e, PyObject** items, Py_ssize_t n, uint8_t* index) except -1:
     """Group dicts by their keys; the number of groups, or n where they are too many."""
-    cdef Memo groups
-    cdef MemoEntry* entry
     cdef Shapes shapes
-    cdef Py_ssize_t i, number, count = 0
+    cdef PyObject* keys[MAX_SHAPE_KEYS]
+    cdef PyObject* values[MAX_SHAPE_KEYS]
+    cdef Py_ssize_t i, number, width, count = 0
     cdef uint64_t hash = 0
     memset(&shapes, 0, sizeof(Shapes))
     shapes_clear(&shapes)
     try:
         for i in range(n):
-            number = shape_find(&shapes, items[i], &hash)
-            if number == SHAPE_NONE:
+            width = fastser_dict_size(items[i])
+            if width > MAX_SHAPE_KEYS or not gather_keys(items[i], keys, values, 1):
                 return n
+            number = shape_find(&shapes, keys, width, &hash)
             if number == SHAPE_UNKNOWN:
                 if count == MAX_GROUPS or (count >= 64 and count * 4 > i):
                     return n
-                number = shape_add(&shapes, items[i], hash)
+                number = shape_add(&shapes, keys, width, hash)
                 if number < 0:
                     raise MemoryError()
                 count += 1

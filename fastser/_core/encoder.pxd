@@ -53,6 +53,7 @@ cdef struct Encoder:
     Memo dtypes               # addresses of dtypes that were described, to their numbers
     Shapes shapes
     Buffer blocks             # of Block, in use
+    Buffer pairs              # keys and values of the dicts on the path, as a stack
     TextCacheEntry texts[TEXT_CACHE_SIZE]
     uint32_t epoch
     Py_ssize_t numbers        # objects numbered so far
@@ -88,6 +89,7 @@ cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
     e.flags = 0
     e.restart = RESTART_NO
     e.all_shared = e.careful
+    e.pairs.size = 0
     shapes_clear(&e.shapes)
     return columns_reset(&e.columns, large)
 
@@ -131,6 +133,7 @@ cdef inline void encoder_free(Encoder* e) noexcept nogil:
     memo_release(&e.dtypes)
     shapes_release(&e.shapes)
     buffer_release(&e.blocks)
+    buffer_release(&e.pairs)
     free(e)
 
 

@@ -200,25 +200,17 @@ cdef inline int frame_check_start(const char* data, Py_ssize_t size, uint64_t* t
     return FRAME_OK
 
 
-cdef inline int frame_parse_head(
-    const char* data, Py_ssize_t size, Py_ssize_t apart, View* view, char** copied, Py_ssize_t* head_size,
+cdef inline int _parse_aligned(
+    const char* data, Py_ssize_t size, Py_ssize_t apart, View* view, Py_ssize_t* head_size,
 ) noexcept nogil:
-    """Point ``view`` into the header and columns at ``data``; view.bodies gets sizes, not addresses.
-
-    ``apart`` is how much of the frame may lie elsewhere, beyond the ``size`` bytes at ``data``.
-    ``copied`` receives a malloc'ed copy of the head when ``data`` is not aligned to 8 bytes, else
-    NULL.  It and view.bodies are the caller's to free, on every status.
-    """
     cdef uint64_t total = 0, count, wide
     cdef Py_ssize_t counts[COLUMN_COUNT]
     cdef uint32_t narrow
     cdef uint16_t presence
     cdef unsigned int remaining
     cdef Py_ssize_t i, start, position, limit, offset_size
-    cdef const char* base = data
     cdef int large, status
     memset(view, 0, sizeof(View))
-    copied[0] = NULL
     status = frame_check_start(data, size, &total)
     if status != FRAME_OK:
         return status
@@ -251,85 +243,68 @@ cdef inline int frame_parse_head(
             return FRAME_COLUMNS
         counts[i] = <Py_ssize_t> count
     start = position = align_up(position, 8)
-    # Where each part begins, all counted from the start of the frame; what lies beyond it is found out below.
+    # What lies beyond the frame is found out below, before anything there is read.
     if presence & (1 << COLUMN_BUFFERS):
         view.body_count = counts[COLUMN_BUFFERS]
         position += view.body_count * 8
     if presence & (1 << COLUMN_I64):
         view.i64_count = counts[COLUMN_I64]
-        view.i64 = <const int64_t*> position
+        view.i64 = <const int64_t*> (data + position)
         position += view.i64_count * 8
     if presence & (1 << COLUMN_F64):
         view.f64_count = counts[COLUMN_F64]
-        view.f64 = <const double*> position
+        view.f64 = <const double*> (data + position)
         position += view.f64_count * 8
     if presence & (1 << COLUMN_TEXT):
         view.text_count = counts[COLUMN_TEXT]
-        view.text_offsets = <const void*> position
+        view.text_offsets = <const void*> (data + position)
         position += (view.text_count + 1) * offset_size
     if presence & (1 << COLUMN_DATA):
         view.data_count = counts[COLUMN_DATA]
-        view.data_offsets = <const void*> position
+        view.data_offsets = <const void*> (data + position)
         position += (view.data_count + 1) * offset_size
     if presence & (1 << COLUMN_I32):
         view.i32_count = counts[COLUMN_I32]
-        view.i32 = <const int32_t*> position
+        view.i32 = <const int32_t*> (data + position)
         position += view.i32_count * 4
     if presence & (1 << COLUMN_I16):
         view.i16_count = counts[COLUMN_I16]
-        view.i16 = <const int16_t*> position
+        view.i16 = <const int16_t*> (data + position)
         position += view.i16_count * 2
     if presence & (1 << COLUMN_I8):
         view.i8_count = counts[COLUMN_I8]
-        view.i8 = <const int8_t*> position
+        view.i8 = <const int8_t*> (data + position)
         position += view.i8_count
     if presence & (1 << COLUMN_BITS):
         view.bits_count = counts[COLUMN_BITS]
-        view.bits = <const uint8_t*> position
+        view.bits = <const uint8_t*> (data + position)
         position += view.bits_count
     if presence & (1 << COLUMN_TAGS):
         view.tag_count = counts[COLUMN_TAGS]
-        view.tags = <const uint8_t*> position
+        view.tags = <const uint8_t*> (data + position)
         position += view.tag_count
     if position > limit:
         return FRAME_COLUMNS
     if presence & (1 << COLUMN_TEXT):
-        view.text = <const char*> position
-        view.text_size = _offset_at(data + <size_t> view.text_offsets, large, view.text_count)
+        view.text = <const char*> (data + position)
+        view.text_size = _offset_at(<const char*> view.text_offsets, large, view.text_count)
         if view.text_size < 0 or view.text_size > limit - position:
             return FRAME_COLUMNS
         position += view.text_size
     if presence & (1 << COLUMN_DATA):
         position = align_up(position, DATA_ALIGNMENT)
-        view.data = <const char*> position
-        view.data_size = _offset_at(data + <size_t> view.data_offsets, large, view.data_count)
+        view.data = <const char*> (data + position)
+        view.data_size = _offset_at(<const char*> view.data_offsets, large, view.data_count)
         if position > limit or view.data_size < 0 or view.data_size > limit - position:
             return FRAME_COLUMNS
         position += view.data_size
     head_size[0] = position
-    if (<size_t> data) & 7:
-        copied[0] = <char*> malloc(position)
-        if copied[0] == NULL:
-            return FRAME_MEMORY
-        memcpy(copied[0], data, position)
-        base = copied[0]
-    view.tags = <const uint8_t*> (base + <size_t> view.tags)
-    view.i8 = <const int8_t*> (base + <size_t> view.i8)
-    view.i16 = <const int16_t*> (base + <size_t> view.i16)
-    view.i32 = <const int32_t*> (base + <size_t> view.i32)
-    view.i64 = <const int64_t*> (base + <size_t> view.i64)
-    view.f64 = <const double*> (base + <size_t> view.f64)
-    view.bits = <const uint8_t*> (base + <size_t> view.bits)
-    view.text_offsets = base + <size_t> view.text_offsets
-    view.text = base + <size_t> view.text
-    view.data_offsets = base + <size_t> view.data_offsets
-    view.data = base + <size_t> view.data
     if view.body_count:
         view.bodies = <Body*> malloc(view.body_count * sizeof(Body))
         if view.bodies == NULL:
             return FRAME_MEMORY
         for i in range(view.body_count):
-            memcpy(&wide, base + start + i * 8, 8)
+            memcpy(&wide, data + start + i * 8, 8)
             if wide > total:
                 return FRAME_COLUMNS
             view.bodies[i].data = NULL
@@ -337,6 +312,29 @@ cdef inline int frame_parse_head(
             view.bodies[i].owner = NULL
             view.bodies[i].gather = 0
     return FRAME_OK
+
+
+cdef inline int frame_parse_head(
+    const char* data, Py_ssize_t size, Py_ssize_t apart, View* view, char** copied, Py_ssize_t* head_size,
+) noexcept nogil:
+    """Point ``view`` into the header and columns at ``data``; view.bodies gets sizes, not addresses.
+
+    ``apart`` is how much of the frame may lie elsewhere, beyond the ``size`` bytes at ``data``.
+    ``copied`` receives a malloc'ed copy of the head when ``data`` is not aligned to 8 bytes, else
+    NULL.  It and view.bodies are the caller's to free, on every status.
+    """
+    cdef int status = _parse_aligned(data, size, apart, view, head_size)
+    copied[0] = NULL
+    if status == FRAME_OK and <size_t> data & 7:
+        copied[0] = <char*> malloc(head_size[0])
+        if copied[0] == NULL:
+            return FRAME_MEMORY
+        memcpy(copied[0], data, head_size[0])
+        free(view.bodies)
+        # Of the copy nothing lies beyond the head, whatever happens to the original meanwhile.
+        apart += size - head_size[0]
+        status = _parse_aligned(copied[0], head_size[0], apart, view, head_size)
+    return status
 
 
 cdef inline int frame_parse(

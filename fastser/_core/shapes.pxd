@@ -9,17 +9,15 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from fastser._core.buffer cimport Buffer, buffer_append, buffer_release, buffer_reserve
-from fastser._core.capi cimport fastser_dict_next, fastser_dict_size, fastser_str_hash, fastser_str_type, fastser_type
-from fastser._core.tags cimport MAX_SHAPE_KEYS
+from fastser._core.buffer cimport Buffer, buffer_append, buffer_release
+from fastser._core.capi cimport fastser_dict_next, fastser_str_hash, fastser_str_type, fastser_type
 from fastser._core.text cimport text_equal
 
 
 cdef enum:
     SHAPE_SLOTS = 64      # of the first table
     SHAPE_UNKNOWN = -1
-    SHAPE_NONE = -2       # not a dict of str keys, or too wide
-    SHAPE_MEMORY = -3
+    SHAPE_MEMORY = -2
 
 
 cdef struct Shape:
@@ -59,41 +57,46 @@ cdef inline Py_ssize_t shapes_count(Shapes* self) noexcept nogil:
     return <Py_ssize_t> (self.shapes.size // sizeof(Shape))
 
 
-cdef inline bint shape_matches(Shapes* self, Py_ssize_t index, PyObject* dictionary) noexcept:
-    """Whether a dict has just these keys in this order."""
-    cdef Shape* shape = <Shape*> self.shapes.data + index
-    cdef PyObject** keys = <PyObject**> self.keys.data + shape.first
-    cdef PyObject* key
+cdef inline bint gather_keys(PyObject* dictionary, PyObject** keys, PyObject** values, Py_ssize_t stride) noexcept:
+    """Fill the keys of a dict and its values, ``stride`` apart; whether all keys are exact strs."""
     cdef Py_ssize_t position = 0, i = 0
-    if fastser_dict_size(dictionary) != shape.count:
-        return False
-    while fastser_dict_next(dictionary, &position, &key, NULL):
-        if key != keys[i] and (fastser_type(key) != fastser_str_type or not text_equal(key, keys[i])):
-            return False
+    cdef PyObject* key
+    cdef PyObject* value
+    cdef bint text = True
+    while fastser_dict_next(dictionary, &position, &key, &value):
+        text &= fastser_type(key) == fastser_str_type
+        keys[i] = key
+        values[i * stride] = value
         i += 1
+    return text
+
+
+cdef inline bint keys_equal(PyObject** a, PyObject** b, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(count):
+        if a[i] != b[i] and not text_equal(a[i], b[i]):
+            return False
     return True
 
 
-cdef inline Py_ssize_t shape_find(Shapes* self, PyObject* dictionary, uint64_t* hash) noexcept:
-    """The number of a dict's shape, SHAPE_UNKNOWN or SHAPE_NONE; its hash for shape_add."""
-    cdef PyObject* key
-    cdef Py_ssize_t position = 0
-    cdef uint64_t h = 0
+cdef inline Py_ssize_t shape_find(Shapes* self, PyObject** keys, Py_ssize_t count, uint64_t* hash) noexcept:
+    """The number of the shape with these exact strs, or SHAPE_UNKNOWN; its hash for shape_add."""
+    cdef uint64_t h = <uint64_t> count
+    cdef Py_ssize_t i
     cdef size_t at
     cdef uint32_t slot
-    if fastser_dict_size(dictionary) > MAX_SHAPE_KEYS:
-        return SHAPE_NONE
-    while fastser_dict_next(dictionary, &position, &key, NULL):
-        if fastser_type(key) != fastser_str_type:
-            return SHAPE_NONE
-        h = (h ^ <uint64_t> fastser_str_hash(key)) * <uint64_t> 0x9E3779B97F4A7C15
+    cdef Shape* shape
+    for i in range(count):
+        h = (h ^ <uint64_t> fastser_str_hash(keys[i])) * <uint64_t> 0x9E3779B97F4A7C15
     hash[0] = h
     at = <size_t> (h >> 32) & self.mask
     while True:
         slot = self.slots[at]
         if slot == 0:
             return SHAPE_UNKNOWN
-        if (<Shape*> self.shapes.data)[slot - 1].hash == h and shape_matches(self, slot - 1, dictionary):
+        shape = <Shape*> self.shapes.data + (slot - 1)
+        if shape.hash == h and shape.count == count and keys_equal(
+                keys, <PyObject**> self.keys.data + shape.first, count):
             return slot - 1
         at = (at + 1) & self.mask
 
@@ -116,24 +119,20 @@ cdef inline int _shapes_grow(Shapes* self) noexcept nogil:
     return 0
 
 
-cdef inline Py_ssize_t shape_add(Shapes* self, PyObject* dictionary, uint64_t hash) noexcept:
+cdef inline Py_ssize_t shape_add(Shapes* self, PyObject** keys, Py_ssize_t count, uint64_t hash) noexcept nogil:
     """Number a new shape; SHAPE_MEMORY when memory is short."""
     cdef Shape shape
-    cdef PyObject* key
-    cdef Py_ssize_t position = 0, index = shapes_count(self)
+    cdef Py_ssize_t index = shapes_count(self)
     cdef size_t at
     if <size_t> index * 2 > self.mask and _shapes_grow(self) < 0:
         return SHAPE_MEMORY
     shape.hash = hash
     shape.first = self.keys.size // sizeof(PyObject*)
-    shape.count = fastser_dict_size(dictionary)
+    shape.count = count
     if buffer_append(&self.shapes, &shape, sizeof(Shape)) < 0:
         return SHAPE_MEMORY
-    if buffer_reserve(&self.keys, shape.count * sizeof(PyObject*)) < 0:
+    if buffer_append(&self.keys, keys, count * sizeof(PyObject*)) < 0:
         return SHAPE_MEMORY
-    while fastser_dict_next(dictionary, &position, &key, NULL):
-        (<PyObject**> (self.keys.data + self.keys.size))[0] = key
-        self.keys.size += sizeof(PyObject*)
     at = <size_t> (hash >> 32) & self.mask
     while self.slots[at]:
         at = (at + 1) & self.mask
