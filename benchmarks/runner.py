@@ -142,6 +142,7 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
             def argument(name):
                 if operation == "loads":
                     frame = frames[name]
+                    jitter = bytes(randrange(600, 9_000))  # noqa: F841  (moves the copy)
                     return frame if len(frame) > MOVED_BELOW else bytes(memoryview(frame))
                 return row.make(n) if renew else value
 
@@ -151,7 +152,6 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
             while taken < rounds if rounds else taken < LEAST_ROUNDS or perf_counter() < until:
                 for collector in ("off", "on") if taken % COLLECTOR_EVERY == 0 else ("off",):
                     for name, timer in list(timers.items())[:: 1 if taken % 2 else -1]:
-                        jitter = bytes(randrange(600, 9_000))  # noqa: F841
                         timer.sample(argument(name), collector)
                 taken += 1
             for name, timer in timers.items():
