@@ -1,0 +1,220 @@
+"""A comparison as strict as a round trip has to be: values, exact types, order, bits, layout and identity."""
+
+import datetime
+import decimal
+import math
+import struct
+import uuid
+import zoneinfo
+from typing import Any
+
+import numpy as np
+
+# What keeps its identity, beside the instances of classes that this module does not know.
+_SHAREABLE = (list, dict, set, bytearray, tuple, frozenset, np.ndarray)
+_SEQUENCES = (list, tuple)
+_SETS = (set, frozenset)
+_ATOMS = (str, bytes, bytearray, int, bool, type(None), type(...), type(NotImplemented), type, np.dtype)
+
+
+def same(expected: Any, found: Any, *, identity: str | None = "graph") -> bool:
+    """Assert that `found` is what a faithful round trip of `expected` gives; always True, so that ``assert`` can be written.
+
+    Parameters
+    ----------
+    expected, found : object
+    identity : {"graph", "tree"} or None
+        "graph": objects are the same in one exactly where they are in the other.
+        "tree": no list, dict, set, bytearray, array, tuple or frozenset is met twice in `found`.
+        None: identity is not looked at, and `expected` must not contain itself.
+
+    Notes
+    -----
+    No recursion: objects may be nested more deeply than the interpreter's stack is high.
+    """
+    forth: dict[int, int] = {}
+    back: dict[int, int] = {}
+    kept: list[Any] = []  # a temporary must not lend its address to another object
+    work: list[tuple[Any, Any, Any]] = [(expected, found, None)]
+    while work:
+        a, b, path = work.pop()
+        _check(type(a) is type(b), path, type(a), type(b))
+        if identity is not None and _is_shareable(a):
+            kept += a, b
+            if identity == "graph":
+                known = id(a) in forth
+                _check(known == (id(b) in back), path, f"met before: {known}", f"met before: {id(b) in back}")
+                if known:
+                    _check(forth[id(a)] == id(b), path, "the object met before", "another one")
+                    continue
+            else:
+                _check(id(b) not in back, path, "an object of its own", "one that was met before")
+            forth[id(a)] = id(b)
+            back[id(b)] = id(a)
+        work.extend(reversed(_parts(a, b, path)))
+    return True
+
+
+def bits(number: float) -> bytes:
+    return struct.pack("<d", number)
+
+
+def same_dtype(expected: np.dtype, found: np.dtype, path: Any = None) -> bool:
+    """Dtypes with the same layout, names, titles, alignment, byte order and scalar type."""
+    _check(type(expected) is type(found), path, type(expected), type(found))
+    _check(expected == found, path, expected, found)
+    for name in ("str", "byteorder", "itemsize", "alignment", "isalignedstruct", "type", "names", "shape", "kind", "num"):
+        _check(getattr(expected, name) == getattr(found, name), (path, f".dtype.{name}"), getattr(expected, name), getattr(found, name))
+    if expected.names is not None:
+        _check(list(expected.fields) == list(found.fields), path, list(expected.fields), list(found.fields))
+        for name in expected.fields:
+            a, b = expected.fields[name], found.fields[name]
+            _check(a[1:] == b[1:], (path, f".dtype.fields[{name!r}]"), a, b)  # offset and title
+            same_dtype(a[0], b[0], (path, f".dtype.fields[{name!r}]"))
+    if expected.subdtype is not None:
+        same_dtype(expected.subdtype[0], found.subdtype[0], (path, ".dtype.base"))
+    if isinstance(expected, np.dtypes.StringDType):
+        _check(expected.coerce == found.coerce, path, expected.coerce, found.coerce)
+        _check(hasattr(expected, "na_object") == hasattr(found, "na_object"), path, expected, found)
+        if hasattr(expected, "na_object"):
+            same(expected.na_object, found.na_object, identity=None)
+    return True
+
+
+def _is_shareable(a: Any) -> bool:
+    if isinstance(a, (tuple, frozenset)):
+        return len(a) > 0  # the interpreter has one empty tuple
+    return isinstance(a, _SHAREABLE) or (type(a).__module__ != "builtins" and hasattr(a, "__dict__") and not isinstance(a, type))
+
+
+def _parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
+    """Compare all but the parts of `a` and `b`, which are of one type; return the parts."""
+    if isinstance(a, np.ndarray):
+        return _array_parts(a, b, path)
+    kind = type(a)
+    if kind in _ATOMS:
+        _check(a == b, path, a, b)
+        return []
+    if kind is float:
+        _check(bits(a) == bits(b), path, bits(a), bits(b))
+        return []
+    if kind is complex:
+        _check(bits(a.real) + bits(a.imag) == bits(b.real) + bits(b.imag), path, a, b)
+        return []
+    if isinstance(a, _SEQUENCES):
+        _check(len(a) == len(b), path, f"{len(a)} items", f"{len(b)} items")
+        parts = [(x, y, (path, f"[{i}]")) for i, (x, y) in enumerate(zip(a, b))]
+    elif isinstance(a, dict):
+        _check(len(a) == len(b), path, f"{len(a)} keys", f"{len(b)} keys")
+        parts, nothing = [], object()
+        for i, (x, y) in enumerate(zip(a.items(), b.items())):
+            parts.append((x[0], y[0], (path, f".key({i})")))
+            parts.append((x[1], y[1], (path, f".value({i})")))
+            _check(b.get(y[0], nothing) is not nothing, (path, f".key({i})"), "a key that is found", "another hash")
+    elif isinstance(a, _SETS):
+        parts = _set_parts(a, b, path)
+    elif isinstance(a, np.generic):
+        same_dtype(a.dtype, b.dtype, path)
+        if isinstance(a, np.void) and a.dtype.hasobject:
+            return [(a[name], b[name], (path, f"[{name!r}]")) for name in a.dtype.names]
+        _check(a.tobytes() == b.tobytes(), path, a, b)
+        return []
+    elif isinstance(a, (range, slice)):
+        return [(getattr(a, name), getattr(b, name), (path, f".{name}")) for name in ("start", "stop", "step")]
+    elif isinstance(a, datetime.datetime) or kind is datetime.time:
+        _check(a.replace(tzinfo=None) == b.replace(tzinfo=None), path, a, b)
+        _check(a.fold == b.fold, path, f"fold {a.fold}", f"fold {b.fold}")
+        return [(a.tzinfo, b.tzinfo, (path, ".tzinfo"))]
+    elif isinstance(a, (datetime.date, datetime.timedelta)):
+        _check(a == b, path, a, b)
+        return []
+    elif kind is datetime.timezone:
+        _check(a == b and repr(a) == repr(b), path, a, b)
+        _check((a is datetime.timezone.utc) == (b is datetime.timezone.utc), path, a, b)
+        return []
+    elif isinstance(a, zoneinfo.ZoneInfo):
+        _check(a.key == b.key, path, a, b)
+        return []
+    elif isinstance(a, decimal.Decimal):
+        _check(a.as_tuple() == b.as_tuple(), path, a.as_tuple(), b.as_tuple())
+        return []
+    elif isinstance(a, uuid.UUID):
+        _check((a.int, a.is_safe) == (b.int, b.is_safe), path, (a, a.is_safe), (b, b.is_safe))
+        return []
+    elif not hasattr(a, "__dict__"):
+        _check(a == b, path, a, b)
+        return []
+    else:
+        parts = []
+    if hasattr(a, "__dict__"):
+        parts += [(x, y, (path, ".__dict__")) for x, y in zip(sorted(vars(a).items()), sorted(vars(b).items()), strict=True)]
+    return parts
+
+
+def _set_parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
+    """Pairs of members: the equal one of the other set or, for what is not equal to itself, one that looks the same."""
+    _check(len(a) == len(b), path, f"{len(a)} members", f"{len(b)} members")
+    _check(all(x in b for x in b), path, "members that are found", "other hashes")
+    left = {x: x for x in b}
+    parts, odd = [], []
+    for x in a:
+        if x in left:
+            parts.append((x, left.pop(x), (path, "{}")))
+        else:
+            odd.append(x)
+    rest = list(left)
+    for x in odd:
+        for i, y in enumerate(rest):
+            if _looks_same(x, y):
+                parts.append((x, rest.pop(i), (path, "{}")))
+                break
+        else:
+            _check(False, path, f"a member {x!r}", rest)
+    return parts
+
+
+def _looks_same(x: Any, y: Any) -> bool:
+    try:
+        return same(x, y, identity=None)
+    except AssertionError:
+        return False
+
+
+def _array_parts(a: np.ndarray, b: np.ndarray, path: Any) -> list[tuple[Any, Any, Any]]:
+    same_dtype(a.dtype, b.dtype, path)
+    _check(a.shape == b.shape, path, a.shape, b.shape)
+    if isinstance(a, np.ma.MaskedArray):
+        plain = [(np.asarray(x), np.asarray(y)) for x, y in ((a.data, b.data), (a.mask, b.mask), (a.fill_value, b.fill_value))]
+        return [(x, y, (path, name)) for (x, y), name in zip(plain, (".data", ".mask", ".fill_value"))]
+    if a.flags.f_contiguous and not a.flags.c_contiguous:
+        _check(b.flags.f_contiguous, path, "Fortran order", b.flags)
+    else:
+        _check(b.flags.c_contiguous, path, "C order", b.flags)
+    _check(b.flags.aligned, path, "aligned memory", b.flags)
+    if a.dtype == object or isinstance(a.dtype, np.dtypes.StringDType):
+        return [(x, y, (path, f"[{i}]")) for i, (x, y) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist()))]
+    _check(_bytes_of(a) == _bytes_of(b), path, a, b)
+    return []
+
+
+def _bytes_of(a: np.ndarray) -> bytes:
+    return np.ascontiguousarray(a).tobytes() if not a.dtype.hasobject else repr(a.tolist()).encode()
+
+
+def _check(condition: Any, path: Any, expected: Any, found: Any) -> None:
+    if condition:
+        return
+    segments = []
+    while path is not None:
+        path, segment = path
+        segments.append(segment)
+    where = "".join(reversed(segments))
+    raise AssertionError(f"at ${_short(where)}: expected {_short(_text(expected))}, found {_short(_text(found))}")
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else repr(value)
+
+
+def _short(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
