@@ -48,6 +48,13 @@ def depth_exceeded(path: str | None, max_depth: int, *, decoding: bool, stack: b
     return DepthError(f"{_FIRST_SENTENCE} {what}: {remedy}.")
 
 
+def pickle_recursed(path: "str | None", type_name: str) -> DepthError:
+    where = f" at {shorten(path)}" if path else ""
+    return DepthError(
+        f"{_FIRST_SENTENCE} pickle gave up on the {type_name}{where}: raise the interpreter's limit (sys.setrecursionlimit)."
+    )
+
+
 def bad_option(name: str, expected: str, found: object) -> TypeError:
     return TypeError(f"{name} must be {expected}, not {reprlib.repr(found)}")
 

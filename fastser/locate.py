@@ -61,6 +61,46 @@ def locate(root: object, target: object) -> str | None:
     return None
 
 
+def find_cycle(root: object) -> str | None:
+    """Return the path of the first container within `root` that contains itself, or None.
+
+    Packing a tree meets an object again below itself or beside itself without knowing which; this walk, depth first,
+    tells cycles from what is merely shared.
+
+    Examples
+    --------
+    >>> from fastser.locate import find_cycle
+    >>> shared = []
+    >>> find_cycle([shared, [shared]]) is None
+    True
+    >>> shared.append([shared])
+    >>> find_cycle([shared, [shared]])
+    '$[0]'
+    """
+    walk = _walk_of(root)
+    if walk is None:
+        return None
+    walks, containers, segments = [walk], [root], ["$"]
+    on_path, seen = {id(root)}, {id(root)}
+    while walks:
+        for part, make_segment, argument in walks[-1]:
+            if id(part) in on_path:
+                depth = next(i for i, container in enumerate(containers) if container is part)
+                return "".join(segments[: depth + 1])
+            if id(part) not in seen and (walk := _walk_of(part)) is not None:
+                seen.add(id(part))
+                on_path.add(id(part))
+                walks.append(walk)
+                containers.append(part)
+                segments.append(make_segment(argument))
+                break
+        else:
+            walks.pop()
+            segments.pop()
+            on_path.discard(id(containers.pop()))
+    return None
+
+
 def _walk_of(obj: Any) -> Iterator[Part] | None:
     """The parts of `obj` in order, or None if the packer does not look into it."""
     walk = _WALKS.get(type(obj))

@@ -36,6 +36,7 @@ cdef extern from *:
 
     #define fastser_descr_alignment(d) ((Py_ssize_t) PyDataType_ALIGNMENT(fastser_descr(d)))
     #define fastser_descr_has_objects(d) PyDataType_REFCHK(fastser_descr(d))
+    #define fastser_descr_has_subarray(d) PyDataType_HASSUBARRAY(fastser_descr(d))
     static inline PyObject *fastser_new_array(PyObject *descr, int ndim, Py_ssize_t *dims, const char *data, int flags) {
         Py_INCREF(descr);    /* which PyArray_NewFromDescr steals */
         return PyArray_NewFromDescr(&PyArray_Type, fastser_descr(descr), ndim, (npy_intp *) dims, NULL, (void *) data, flags, NULL);
@@ -112,6 +113,7 @@ cdef extern from *:
     PyObject* fastser_descr_scalar_type(PyObject* descr) noexcept           # borrowed
     Py_ssize_t fastser_descr_alignment(PyObject* descr) noexcept
     bint fastser_descr_has_objects(PyObject* descr) noexcept
+    bint fastser_descr_has_subarray(PyObject* descr) noexcept
     PyObject* fastser_new_array(PyObject* descr, int ndim, Py_ssize_t* dims, const char* data, int flags) except NULL
     PyObject* fastser_new_empty_array(PyObject* descr, int ndim, Py_ssize_t* dims, bint fortran) except NULL
     int fastser_array_set_base(PyObject* array, PyObject* base) except -1

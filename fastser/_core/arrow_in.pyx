@@ -294,7 +294,7 @@ cdef int _strings(
         is_large[0] = 1
         offsets = fresh
     offsets_out[0] = offsets
-    data_out[0] = data + first
+    data_out[0] = <const char*> fastser_zeros if data == NULL else data + first
     size[0] = total
     return 0
 

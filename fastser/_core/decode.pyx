@@ -17,6 +17,7 @@ from fastser._core.decoder cimport *
 from fastser._core.dtypes cimport build
 from fastser._core.frame cimport FRAME_OK, frame_parse, view_release
 from fastser._core.keys cimport new_key
+from fastser._core.memo cimport MemoEntry, memo_entry, memo_release
 from fastser._core.packed cimport Packed, frame_error, packed_view
 from fastser._core.scalars cimport *
 from fastser._core.stack cimport fastser_stack_limit, fastser_stack_short
@@ -28,6 +29,8 @@ import datetime as _datetime
 import decimal as _decimal
 import uuid as _uuid
 import zoneinfo as _zoneinfo
+
+import numpy as _numpy
 
 from fastser import errors as _errors, fallback as _fallback
 
@@ -42,6 +45,10 @@ cdef object _decimal_class = _decimal.Decimal
 cdef object _uuid_class = _uuid.UUID
 cdef tuple _safe_uuid = (_uuid.SafeUUID.unknown, _uuid.SafeUUID.safe, _uuid.SafeUUID.unsafe)
 cdef dict _tag_names = {}
+
+
+cdef enum:
+    HASHING_MAX = 1 << 28     # items in keys that hold others again and again: seconds of hashing
 
 
 # --- reading with checks ------------------------------------------------------------------------------------------------
@@ -260,6 +267,8 @@ cdef PyObject* referred(Decoder* d, uint64_t index) except NULL:
     """New reference to a numbered object."""
     if index >= <uint64_t> d.ref_count or d.refs[index] == NULL:
         bad(d, f"a reference to one of {d.ref_count} objects, complete enough to be referred to", index)
+    if d.open != NULL and fastser_type(d.refs[index]) == fastser_tuple_type:
+        note_open(d, index)
     fastser_incref(d.refs[index])
     return d.refs[index]
 
@@ -275,14 +284,17 @@ cdef inline void show(Decoder* d, PyObject* o) noexcept:
         gc_track(o)
 
 
-cdef PyObject* empty_tuple_like(Decoder* d, Py_ssize_t size) except NULL:
-    """A tuple to fill.  Where references may lead to it before it is full, it is full of None."""
-    cdef PyObject* o = new_tuple(size)
+cdef PyObject* new_sequence(Decoder* d, Py_ssize_t size, bint is_list) except NULL:
+    """A list or tuple to fill.  Where references may lead to it before it is full, it is full of None."""
+    cdef PyObject* o = new_list(size) if is_list else new_tuple(size)
+    cdef PyObject** items = fastser_list_items(o) if is_list else fastser_tuple_items(o)
     cdef Py_ssize_t i
     if d.has_refs:
         for i in range(size):
             fastser_incref(fastser_none)
-            fastser_tuple_items(o)[i] = fastser_none
+            items[i] = fastser_none
+    if is_list or size:
+        hide(d, o)
     return o
 
 
@@ -297,22 +309,98 @@ cdef inline void fill_slots(PyObject** slots, PyObject** items, Py_ssize_t size)
         fastser_xdecref(old)
 
 
+cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
+    """How many objects hashing or comparing o meets, those that are shared counted each time.
+
+    The interpreter's own hash functions recurse without a limit, and for as long as it takes: a
+    frame must not send them into a tuple that contains itself, nor into 40 levels of tuples that
+    hold one tuple twice.
+    """
+    cdef PyObject* t = fastser_type(o)
+    cdef MemoEntry* entry
+    cdef uint64_t size = 1
+    cdef Py_ssize_t i
+    cdef object member
+    if t != fastser_tuple_type and t != fastser_frozenset_type and t != fastser_slice_type:
+        return 1
+    if depth > d.max_depth or fastser_stack_short(d.stack_limit):
+        bad(d, "a key that can be hashed", "a deeper one")
+    entry = memo_entry(&d.sizes, o)
+    if entry == NULL:
+        raise MemoryError()
+    if entry.value > 0:
+        return entry.value
+    if entry.value == 0:
+        bad(d, "a key that can be hashed", "one that contains itself")
+    entry.value = 0    # on the path
+    if t == fastser_tuple_type:
+        for i in range(fastser_tuple_size(o)):
+            size += unfolded(d, fastser_tuple_items(o)[i], depth + 1)
+            size = min(size, <uint64_t> HASHING_MAX + 1)
+    else:
+        for member in (<frozenset> <object> o if t == fastser_frozenset_type
+                       else ((<object> o).start, (<object> o).stop, (<object> o).step)):
+            size += unfolded(d, <PyObject*> member, depth + 1)
+            size = min(size, <uint64_t> HASHING_MAX + 1)
+    memo_entry(&d.sizes, o).value = <Py_ssize_t> size
+    return size
+
+
 cdef int check_hashable(Decoder* d, PyObject* key) except -1:
-    """A tuple that leads back to itself would be hashed without end, in C, where nothing stops it."""
-    cdef Py_ssize_t budget = 1 << 20
-    if d.has_refs and fastser_type(key) == fastser_tuple_type:
-        check_tuple(d, key, &budget, 0)
+    """Before a key or member is hashed."""
+    cdef PyObject* t = fastser_type(key)
+    cdef uint64_t size
+    if not d.shares or (t != fastser_tuple_type and t != fastser_frozenset_type and t != fastser_slice_type):
+        return 0
+    size = unfolded(d, key, 0)
+    if size > d.hashing:
+        return bad(d, "keys that can be hashed in reasonable time", "keys that hold others again and again")
+    d.hashing -= size
+    if d.reopened.count and leads_to_open(d, key, 0):
+        return bad(d, "a key that is complete", "one that leads back to itself")
     return 0
 
 
-cdef int check_tuple(Decoder* d, PyObject* o, Py_ssize_t* budget, Py_ssize_t depth) except -1:
+cdef bint leads_to_open(Decoder* d, PyObject* o, Py_ssize_t depth) except -1:
+    """Whether a key (unfolded without complaint) holds a tuple that was referred to before it was full."""
     cdef Py_ssize_t i
-    budget[0] -= fastser_tuple_size(o) + 1
-    if budget[0] < 0 or depth > d.max_depth or fastser_stack_short(d.stack_limit):
-        return bad(d, "a key that can be hashed", "a tuple without end")
-    for i in range(fastser_tuple_size(o)):
-        if fastser_type(fastser_tuple_items(o)[i]) == fastser_tuple_type:
-            check_tuple(d, fastser_tuple_items(o)[i], budget, depth + 1)
+    cdef object member
+    if fastser_type(o) == fastser_tuple_type:
+        if memo_entry(&d.reopened, o) != NULL and memo_entry(&d.reopened, o).value >= 0:
+            return True
+        for i in range(fastser_tuple_size(o)):
+            if leads_to_open(d, fastser_tuple_items(o)[i], depth + 1):
+                return True
+    elif fastser_type(o) == fastser_frozenset_type:
+        for member in <frozenset> <object> o:
+            if leads_to_open(d, <PyObject*> member, depth + 1):
+                return True
+    return False
+
+
+cdef int note_open(Decoder* d, uint64_t index) except -1:
+    """Remember a tuple that is referred to while it is being filled."""
+    cdef OpenTuples* tuples = d.open
+    cdef MemoEntry* entry
+    while tuples != NULL:
+        if <uint64_t> tuples.first <= index < <uint64_t> (tuples.first + tuples.count):
+            entry = memo_entry(&d.reopened, d.refs[index])
+            if entry == NULL:
+                raise MemoryError()
+            entry.value = <Py_ssize_t> index
+            return 0
+        tuples = tuples.next
+    return 0
+
+
+cdef int check_reopened(Decoder* d) except -1:
+    """A tuple may contain itself through a list or dict, never through tuples alone: nothing else could make one."""
+    cdef size_t i
+    if d.reopened.count:
+        memo_release(&d.sizes)
+        for i in range(d.reopened.mask + 1):
+            if d.reopened.entries[i].key != NULL and d.reopened.entries[i].value >= 0:
+                unfolded(d, <PyObject*> d.reopened.entries[i].key, 0)
     return 0
 
 
@@ -375,12 +463,14 @@ cdef PyObject* text_reference(Decoder* d, uint64_t index) except NULL:
 # --- bodies -------------------------------------------------------------------------------------------------------------
 
 
-cdef const char* read_body(Decoder* d, Py_ssize_t wanted, Py_ssize_t* size, Py_ssize_t* index) except? NULL:
+cdef const char* read_body(
+    Decoder* d, Py_ssize_t wanted, Py_ssize_t* size, Py_ssize_t* index, bint may_be_same,
+) except? NULL:
     """The bytes of a body, borrowed; ``wanted`` of them, or as many as there are where it is -1.
 
     ``index`` tells which of buffers it is, -1 for none of them.
     """
-    cdef uint64_t where = read_varint(d), number
+    cdef uint64_t where = read_varint(d), number = 0
     cdef const char* data
     index[0] = -1
     if where == BODY_INLINE:
@@ -396,7 +486,7 @@ cdef const char* read_body(Decoder* d, Py_ssize_t wanted, Py_ssize_t* size, Py_s
             short_column(d, "buffers", 1, 0)
         number = d.body
         d.body += 1
-    elif where == BODY_SAME:
+    elif where == BODY_SAME and may_be_same:
         number = read_varint(d)
         if number >= <uint64_t> d.body:
             bad(d, f"one of {d.body} buffers", number)
@@ -427,14 +517,12 @@ cdef int decode_bodies(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except
     if tag == TAG_BODY_BYTEARRAY:
         first = number(d, n)
         for i in range(n):
-            data = read_body(d, -1, &size, &index)
-            if index >= 0 and index != d.body - 1:
-                return bad(d, "a bytearray of its own", "a buffer met before")
+            data = read_body(d, -1, &size, &index, False)
             out[i] = new_bytearray(data, size)
             set_number(d, first + i, out[i])
         return 0
     for i in range(n):
-        data = read_body(d, -1, &size, &index)
+        data = read_body(d, -1, &size, &index, True)
         known = NULL
         if index >= 0:
             if d.bodies == NULL:
@@ -491,7 +579,10 @@ cdef PyObject* new_array_view(
     cdef int flags = NPY_ARRAY_F_CONTIGUOUS if order == ORDER_FORTRAN else 0
     cdef PyObject* array
     cdef bint own = copy or nbytes == 0 or <size_t> data % alignment != 0
-    array = fastser_new_array(descr, ndim, dims, NULL if own else data, flags | (NPY_ARRAY_WRITEABLE if d.writable else 0))
+    # Without memory of its own to use, NumPy takes any flag for Fortran order.
+    if not own and d.writable:
+        flags |= NPY_ARRAY_WRITEABLE
+    array = fastser_new_array(descr, ndim, dims, NULL if own else data, flags)
     if own:
         if nbytes:
             memcpy(fastser_array_data(array), data, nbytes)
@@ -533,15 +624,17 @@ cdef int decode_arrays(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except
             size *= dims[i]
     if tag == TAG_OBJECT_ARRAY:
         return decode_object_arrays(d, out, n, first, descr, <int> ndim, dims, size, <int> order)
-    if fastser_descr_has_objects(descr):
-        return bad(d, "a dtype of plain memory", "one that holds references")
+    if fastser_descr_has_objects(descr) or fastser_descr_has_subarray(descr):
+        return bad(d, "a dtype of plain memory", "one that holds references or arrays")
+    if itemsize == 0 and fastser_descr_type_num(descr) in (cnp.NPY_STRING, cnp.NPY_UNICODE):
+        return bad(d, "text of at least one character", "a dtype of none")
     if itemsize and size > PY_SSIZE_T_MAX // itemsize:
         return bad(d, "a size that memory can have", "a larger one")
     nbytes = size * itemsize
     if tag == TAG_ARRAY_RUN:
         if nbytes and n > PY_SSIZE_T_MAX // nbytes:
             return bad(d, "a size that memory can have", "a larger one")
-        data = read_body(d, nbytes * n, &found, &body)
+        data = read_body(d, nbytes * n, &found, &body, False)
         for i in range(n):
             out[i] = new_array_view(
                 d, descr, <int> ndim, dims, data + i * nbytes, nbytes, alignment, <int> order,
@@ -554,7 +647,7 @@ cdef int decode_arrays(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except
             index = read_varint(d)
             out[i] = same_memory(d, index, descr, <int> ndim, dims, nbytes, <int> order)
         else:
-            data = read_body(d, nbytes, &found, &body)
+            data = read_body(d, nbytes, &found, &body, False)
             out[i] = new_array_view(
                 d, descr, <int> ndim, dims, data, nbytes, alignment, <int> order, inline_copied and body < 0)
         set_number(d, first + i, out[i])
@@ -590,8 +683,14 @@ cdef int decode_object_arrays(
     cdef Py_ssize_t i, j, itemsize = fastser_descr_itemsize(descr)
     cdef bint objects = fastser_dtype_code(descr) == DTYPE_OBJECT
     cdef PyObject** items
-    if not objects and fastser_descr_type_num(descr) != STRING_DTYPE:
-        return bad(d, "a dtype of objects or strings", "another one")
+    cdef PyObject* item
+    cdef object missing = None
+    if not objects:
+        if fastser_descr_type_num(descr) != STRING_DTYPE:
+            return bad(d, "a dtype of objects or strings", "another one")
+        missing = getattr(<object> descr, "na_object", None)
+        if isinstance(missing, (tuple, list, dict, set, frozenset, slice, _numpy.ndarray)):
+            return bad(d, "a missing value that is no container", type(missing).__name__)
     if size and n > d.budget // size:
         return unbacked(d, <uint64_t> size * n)
     descend(d)
@@ -607,6 +706,9 @@ cdef int decode_object_arrays(
                     fill_slots(<PyObject**> fastser_array_data(out[i]), items + i * size, size)
                 else:
                     for j in range(size):
+                        item = items[i * size + j]
+                        if fastser_type(item) != fastser_str_type and fastser_type(item) != fastser_type(<PyObject*> missing):
+                            return bad(d, "a str or the missing value", type(<object> item).__name__)
                         fastser_array_set(out[i], fastser_array_data(out[i]) + j * itemsize, items[i * size + j])
         finally:
             slots_free(items, n * size)
@@ -619,7 +721,8 @@ cdef int decode_scalars(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, size = 0, itemsize = fastser_descr_itemsize(descr)
     cdef const char* data = next_data(d, &size)
     cdef char* aligned
-    if fastser_descr_has_objects(descr) or fastser_descr_type_num(descr) == STRING_DTYPE:
+    if fastser_descr_has_objects(descr) or fastser_descr_has_subarray(descr) \
+            or fastser_descr_type_num(descr) == STRING_DTYPE:
         return bad(d, "a dtype of plain memory", "one that holds references")
     if (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
         return bad(d, f"{n} items of {itemsize} bytes", size)
@@ -733,6 +836,8 @@ cdef int decode_zones(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except 
             set_number(d, first + i, out[i])
         return 0
     if tag == TAG_ZONEINFO:
+        if not d.foreign:
+            return bad(d, "the header to announce a time zone", "one")
         for i in range(n):
             text = next_text(d, d.text, &size)
             d.text += 1
@@ -822,13 +927,13 @@ cdef int decode_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         return bad(d, "the header to announce pickled parts", "a pickled part")
     first = number(d, n)
     for i in range(n):
-        data = read_body(d, -1, &size, &index)
+        data = read_body(d, -1, &size, &index, False)
         payload = memory_view(d, data, size, d.copied == NULL or index >= 0)
         count = read_varint(d)
         claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
         buffers = []
         for j in range(count):
-            data = read_body(d, -1, &size, &index)
+            data = read_body(d, -1, &size, &index, False)
             buffers.append(memory_view(d, data, size, d.copied == NULL or index >= 0))
         try:
             o = _fallback.unpickle_object(payload, buffers)
@@ -848,14 +953,20 @@ cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list
     cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
     cdef PyObject** items = NULL
     cdef PyObject** at
+    cdef OpenTuples open
     if lengths == NULL:
         raise MemoryError()
     descend(d)
     total = 0
+    open.first = first
+    open.count = n
+    open.next = d.open
     try:
         total = read_lengths(d, lengths, n)
         if d.has_refs:
             make_sequences(d, out, lengths, n, is_list, first)
+            if not is_list:
+                d.open = &open
         items = slots_new(total)
         if total:
             decode_items(d, items, total)
@@ -865,8 +976,10 @@ cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list
         for i in range(n):
             fill_slots(fastser_list_items(out[i]) if is_list else fastser_tuple_items(out[i]), at, lengths[i])
             at += lengths[i]
-            show(d, out[i])
+            if is_list or lengths[i]:
+                show(d, out[i])
     finally:
+        d.open = open.next
         free(lengths)
         if items != NULL:
             slots_free(items, total)
@@ -879,13 +992,7 @@ cdef int make_sequences(
 ) except -1:
     cdef Py_ssize_t i
     for i in range(n):
-        if is_list:
-            out[i] = new_list(lengths[i])
-            hide(d, out[i])
-        else:
-            out[i] = empty_tuple_like(d, lengths[i])
-            if lengths[i]:
-                hide(d, out[i])
+        out[i] = new_sequence(d, lengths[i], is_list)
         set_number(d, first + i, out[i])
     return 0
 
@@ -896,17 +1003,26 @@ cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) exc
     cdef PyObject** columns
     cdef PyObject** slots
     cdef PyObject* old
-    if width and n > d.budget // width:
-        return unbacked(d, <uint64_t> n * width)
+    cdef OpenTuples open
     if width == 0:
         return bad(d, "a width of at least 1", 0)
+    if n > d.budget // width:
+        return unbacked(d, <uint64_t> n * width)
+    # Claimed while they are still to come: each column gives its share back before it claims it itself.
+    claim(d, n * width)
     descend(d)
+    open.first = first
+    open.count = n
+    open.next = d.open
     columns = slots_new(n * width)
     try:
         if d.has_refs:
             make_rows(d, out, n, width, is_list, first)
+            if not is_list:
+                d.open = &open
         for j in range(width):
-            decode_items(d, columns + j * n, n)
+            d.budget += n
+            decode_column(d, columns + j * n, n)
         if not d.has_refs:
             make_rows(d, out, n, width, is_list, first)
         for i in range(n):
@@ -918,16 +1034,22 @@ cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) exc
                 fastser_xdecref(old)
             show(d, out[i])
     finally:
+        d.open = open.next
         slots_free(columns, n * width)
     d.depth -= 1
     return 0
 
 
+cdef inline int decode_column(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    if n == 1:
+        claim(d, 1)    # which decode_items does for more than one only
+    return decode_items(d, out, n)
+
+
 cdef int make_rows(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t width, bint is_list, Py_ssize_t first) except -1:
     cdef Py_ssize_t i
     for i in range(n):
-        out[i] = new_list(width) if is_list else empty_tuple_like(d, width)
-        hide(d, out[i])
+        out[i] = new_sequence(d, width, is_list)
         set_number(d, first + i, out[i])
     return 0
 
@@ -1104,6 +1226,7 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     count = shape.count
     if n > d.budget // count:
         return unbacked(d, <uint64_t> n * count)
+    claim(d, n * count)
     if fastser_dict_size(template) != count:
         return bad(d, "a shape of different keys", "one with a key twice")
     descend(d)
@@ -1122,7 +1245,8 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
                 out[i] = dict_copy(template)
                 set_number(d, first + i, out[i])
         for j in range(count):
-            decode_items(d, columns + j * n, n)
+            d.budget += n
+            decode_column(d, columns + j * n, n)
         for i in range(n):
             if not d.has_refs:
                 out[i] = dict_copy(template)
@@ -1149,6 +1273,7 @@ cdef int decode_indexed(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     items = slots_new(m)
     try:
         decode_items(d, items, m)
+        d.shares = 1
         indices = <uint64_t*> malloc(n * sizeof(uint64_t))
         if indices == NULL:
             raise MemoryError()
@@ -1397,7 +1522,7 @@ cdef PyObject* decode_value(Decoder* d) except NULL:
         return new_float(take_f64(d, 1)[0])
     if tag == TAG_RECORDS:
         return decode_record(d)
-    if tag == TAG_LIST or (tag == TAG_TUPLE and not d.has_refs):
+    if (tag == TAG_LIST or tag == TAG_TUPLE) and not d.has_refs:
         return decode_sequence(d, tag == TAG_LIST)
     if tag == TAG_CONCAT or tag == TAG_GENERIC:
         d.at -= 1
@@ -1451,13 +1576,21 @@ cdef object decode_view(Decoder* d, object owner, bint writable, bint safe, Py_s
     d.foreign = d.view.flags & FLAG_FOREIGN
     d.safe = safe
     d.text_is_ascii = -1
+    d.shares = d.has_refs
+    d.hashing = HASHING_MAX
     if not d.foreign:
         collector = fastser_collector_pause()
     try:
         o = decode_value(d)
         if d.at != d.end:
             fastser_decref(o)
+            o = NULL
             bad(d, "the end of the tags", f"{d.end - d.at} more bytes")
+        try:
+            check_reopened(d)
+        except:
+            fastser_decref(o)
+            raise
     except (_errors.FastserError, MemoryError):
         raise
     except Exception as error:

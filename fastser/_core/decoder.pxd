@@ -8,6 +8,7 @@ from libc.string cimport memset
 from fastser._core.buffer cimport Buffer, buffer_release
 from fastser._core.capi cimport fastser_incref, fastser_xdecref
 from fastser._core.columns cimport View
+from fastser._core.memo cimport Memo, memo_release
 from fastser._core.stack cimport uintptr_t
 
 
@@ -15,6 +16,12 @@ cdef struct ShapeSeen:
     Py_ssize_t first          # its first key's place in `text`
     Py_ssize_t count
     PyObject* template        # a dict of the keys and None; NULL until the shape is used again; strong
+
+
+cdef struct OpenTuples:
+    Py_ssize_t first          # number of the first
+    Py_ssize_t count
+    OpenTuples* next
 
 
 cdef struct Decoder:
@@ -44,6 +51,11 @@ cdef struct Decoder:
     PyObject* dtypes          # a list, or NULL; strong
     PyObject* owner           # what the memory belongs to; the base of arrays; borrowed
     int writable
+    OpenTuples* open          # the tuples that are being filled, innermost first
+    Memo sizes                # of tuples and frozensets, items of items counted; see decode.unfolded
+    Memo reopened             # tuples that were referred to before they were full
+    uint64_t hashing          # how many more items may be hashed
+    int shares                # what a key holds may be met twice
     int has_refs
     int foreign               # user code may run
     int safe
@@ -66,6 +78,8 @@ cdef inline void decoder_release(Decoder* d) noexcept:
     for i in range(<Py_ssize_t> (d.shapes.size // sizeof(ShapeSeen))):
         fastser_xdecref((<ShapeSeen*> d.shapes.data)[i].template)
     buffer_release(&d.shapes)
+    memo_release(&d.sizes)
+    memo_release(&d.reopened)
     fastser_xdecref(d.dtypes)
 
 

@@ -52,6 +52,7 @@ cdef enum:
     MAX_ITEMSIZE = 0x7FFFFFFF   # NumPy parses and multiplies element sizes as C ints; beyond, some wrap around
     MAX_NESTING = 32            # NumPy's own functions on dtypes recurse without a limit
     MAX_NDIM = 64
+    MAX_PARTS = 1 << 16         # one description may hold another many times
 
 # By NPY_DATETIMEUNIT; its number 3 was given up long ago.
 cdef tuple UNITS = ("Y", "M", "W", None, "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic")
@@ -191,11 +192,15 @@ cpdef object build(object description):
     DecodeError
         The description is malformed, or this platform has no such dtype.
     """
-    return _build(description, 0)
+    cdef Py_ssize_t left = MAX_PARTS
+    return _build(description, 0, &left)
 
 
-cdef object _build(object given, int level):
+cdef object _build(object given, int level, Py_ssize_t* left):
     cdef tuple description
+    left[0] -= 1
+    if left[0] < 0:
+        raise errors.bad_dtype(f"at most {MAX_PARTS} parts", "more")
     if type(given) is not tuple or not given or type((<tuple> given)[0]) is not str:
         raise errors.bad_dtype("a tuple that starts with a kind", given)
     if level > MAX_NESTING:
@@ -203,9 +208,9 @@ cdef object _build(object given, int level):
     description = <tuple> given
     kind = description[0]
     if kind == "R":
-        return _build_struct(description, level)
+        return _build_struct(description, level, left)
     if kind == "A":
-        return _build_subarray(description, level)
+        return _build_subarray(description, level, left)
     if kind == "O" or kind == "T":
         if level:
             raise errors.bad_dtype("a dtype without pointers inside another one", description)
@@ -237,7 +242,7 @@ cdef object _build_long_double(str kind, object itemsize, bint big, object digit
         raise errors.dtype_unavailable(
             f"{'complex numbers of two ' if kind == 'G' else ''}long doubles of {digits} mantissa bits in {itemsize} bytes"
         )
-    return dtype.newbyteorder(_order(big))
+    return dtype.newbyteorder(">") if big else dtype
 
 
 cdef object _build_string(tuple description):
@@ -254,11 +259,11 @@ cdef object _build_string(tuple description):
         raise errors.bad_dtype("a missing value that NumPy accepts", type(description[2])) from error
 
 
-cdef object _build_subarray(tuple description, int level):
+cdef object _build_subarray(tuple description, int level, Py_ssize_t* left):
     cdef object size
     _expect(description, (str, tuple, tuple))
     shape = description[1]
-    base = _build(description[2], level + 1)
+    base = _build(description[2], level + 1, left)
     if not 1 <= len(shape) <= MAX_NDIM or base.subdtype is not None:
         raise errors.bad_dtype("a shape of 1 to 64 dimensions over a dtype that is no sub-array", description)
     size = base.itemsize
@@ -268,13 +273,15 @@ cdef object _build_subarray(tuple description, int level):
     return _checked((base, shape), False)
 
 
-cdef object _build_struct(tuple description, int level):
+cdef object _build_struct(tuple description, int level, Py_ssize_t* left):
     _expect(description, (str, int, bool, bool, tuple, tuple, tuple, tuple))
     _, itemsize, aligned, record, names, titles, offsets, descriptions = description
     if not len(names) == len(titles) == len(offsets) == len(descriptions):
         raise errors.bad_dtype("as many names as titles, offsets and dtypes", [len(column) for column in description[4:]])
     _bounded(itemsize, MAX_ITEMSIZE, "an itemsize")
-    formats = [_build(field, level + 1) for field in descriptions]
+    formats = []
+    for field in descriptions:
+        formats.append(_build(field, level + 1, left))
     for name, title, offset, field in zip(names, titles, offsets, formats):
         if type(name) is not str or (title is not None and type(title) is not str):
             raise errors.bad_dtype("names and titles that are text", (name, title))

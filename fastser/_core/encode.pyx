@@ -71,12 +71,9 @@ class _Restart(Exception):
     """The walk begins again at the root, in another mode."""
 
 
-cdef object _restart = _Restart()
-
-
 cdef int restart(Encoder* e, int mode) except -1:
     e.restart = mode
-    raise _restart
+    raise _Restart
 
 
 cdef int text_failed(Encoder* e) except -1:
@@ -118,6 +115,9 @@ cdef Py_ssize_t number_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1
     """Number the leading items that are met for the first time; how many they are."""
     cdef Py_ssize_t i
     cdef MemoEntry* entry
+    if e.acyclic:
+        e.numbers += n
+        return n
     for i in range(n):
         if not may_be_shared(e, items[i]):
             continue
@@ -125,9 +125,10 @@ cdef Py_ssize_t number_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1
         if entry == NULL:
             raise MemoryError()
         if not e.track:
-            # Only what is on the path from the root counts: siblings may be the same object.
+            # Siblings may be the same object.  On another level it may be an ancestor, or one of an
+            # ancestor's siblings, whose items lie in the same run.
             if 0 <= entry.value < e.depth:
-                too_deep(e, items[i], False)
+                restart(e, RESTART_ACYCLIC)
             entry.value = e.depth
         elif entry.value >= 0:
             e.numbers += i
@@ -162,7 +163,7 @@ cdef inline int descend(Encoder* e, PyObject* o) except -1:
 
 cdef inline int ascend(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     e.depth -= 1
-    if not e.track:
+    if not e.track and not e.acyclic:
         unnumber_run(e, items, n)
     return 0
 
@@ -547,7 +548,7 @@ cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef PyObject* array
     cdef Py_ssize_t i, size = fastser_descr_itemsize(<PyObject*> descr)
     cdef char* at
-    if not dtype_is_native(descr):
+    if size and not dtype_is_native(descr):
         e.numbers += n
         return encode_foreign(e, items, n)
     write_tag(e, TAG_SCALAR)
@@ -566,7 +567,12 @@ cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
 
 
 cdef bint dtype_is_native(object descr) except -1:
-    return fastser_dtype_code(<PyObject*> descr) != 0 or describe(descr) is not None
+    cdef int type_num = fastser_descr_type_num(<PyObject*> descr)
+    if fastser_dtype_code(<PyObject*> descr):
+        return True
+    if (type_num == cnp.NPY_STRING or type_num == cnp.NPY_UNICODE) and fastser_descr_itemsize(<PyObject*> descr) == 0:
+        return False    # of which NumPy makes no array but by its own tricks
+    return describe(descr) is not None
 
 
 cdef int write_dtype(Encoder* e, object descr) except -1:
@@ -779,7 +785,7 @@ cdef int encode_foreign(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
             payload, buffers = _fallback.pickle_object(
                 <object> items[i], "cloudpickle" if e.fallback == FALLBACK_CLOUDPICKLE else "pickle")
         except RecursionError as error:
-            raise _errors.depth_exceeded(path_of(e, items[i]), e.max_depth, decoding=False, stack=False) from error
+            raise _errors.pickle_recursed(path_of(e, items[i]), _errors.type_name(<object> items[i])) from error
         except Exception as error:
             raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
         write_memory(e, payload)
@@ -891,7 +897,8 @@ cdef int encode_sequences(Encoder* e, PyObject** items, Py_ssize_t n, bint is_li
     else:
         total = 0
         for i in range(n):
-            memcpy(flat + total, sequence_items(items[i], is_list), lengths[i] * sizeof(PyObject*))
+            if lengths[i]:
+                memcpy(flat + total, sequence_items(items[i], is_list), lengths[i] * sizeof(PyObject*))
             total += lengths[i]
         block_own(e, total)
         write_tag(e, TAG_LIST if is_list else TAG_TUPLE)
@@ -921,7 +928,8 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
         flat = block_new(e, total)
         total = 0
         for i in range(n):
-            memcpy(flat + total, fastser_list_items(<PyObject*> members[i]), lengths[i] * sizeof(PyObject*))
+            if lengths[i]:
+                memcpy(flat + total, fastser_list_items(<PyObject*> members[i]), lengths[i] * sizeof(PyObject*))
             total += lengths[i]
         block_own(e, total)
         encode_items(e, flat, total)
@@ -1058,6 +1066,7 @@ cdef int encode_zoneinfos(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         if (<object> items[i]).key is None:
             return encode_foreign(e, items, n)
     write_tag(e, TAG_ZONEINFO)
+    e.flags |= FLAG_FOREIGN    # zones are read by Python code
     for i in range(n):
         key = (<object> items[i]).key
         if type(key) is not str or text_append(&e.columns, <PyObject*> key) != TEXT_OK:
@@ -1552,7 +1561,16 @@ cdef void give_encoder(Encoder* e) noexcept:
 cdef int walk(Encoder* e, PyObject* root, int large) except -1:
     if encoder_begin(e, large) < 0:
         raise MemoryError()
-    return encode_value(e, root)
+    encode_value(e, root)
+    if not large and columns_too_long(&e.columns):
+        return restart(e, RESTART_LARGE)
+    return 0
+
+
+cdef inline bint columns_too_long(Columns* c) noexcept:
+    """Whether a column has more items than 32-bit offsets can tell."""
+    return (c.tags.size | c.i8.size | c.bits.size | c.i16.size >> 1 | c.i32.size >> 2 | c.i64.size >> 3
+            | c.f64.size >> 3) > <size_t> 0x7FFFFFFF
 
 
 # The same function, called without a look at the exception: entering a try block costs as much as
@@ -1574,6 +1592,11 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
         e.careful = e.careful or e.restart == RESTART_CAREFUL
         large = large or e.restart == RESTART_LARGE
     encoder_clear(e)
+    if e.restart == RESTART_ACYCLIC:
+        path = _locate.find_cycle(<object> root)
+        if path is not None:
+            raise _errors.depth_exceeded(path, e.max_depth, decoding=False, stack=False)
+        e.acyclic = 1
     if (<Walk> walk)(e, root, large) < 0:
         return walk_again(e, root)
     return 0
@@ -1585,6 +1608,7 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     cdef int collector, status
     e.track = track
     e.careful = 0
+    e.acyclic = 0
     e.max_depth = max_depth
     e.fallback = fallback
     e.root = root

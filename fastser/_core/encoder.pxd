@@ -22,7 +22,8 @@ cdef enum:
 
     RESTART_NO = 0
     RESTART_CAREFUL = 1       # user code is going to run
-    RESTART_LARGE = 2         # a column passes 2^31 - 1 bytes
+    RESTART_LARGE = 2         # a column passes 2^31 - 1 bytes or items
+    RESTART_ACYCLIC = 3       # a tree meets an object again: it is looked for cycles first
 
 
 cdef struct TextCacheEntry:
@@ -65,6 +66,7 @@ cdef struct Encoder:
     PyObject* root            # borrowed: what the call is given
     int track
     int careful               # user code may have run: snapshots, strong references, everything memoised
+    int acyclic               # a tree in which nothing contains itself
     int all_shared            # a reference count of 1 no longer proves that an object is met once
     int flags
     int restart
