@@ -6,6 +6,7 @@ with `read` what the compiled decoder must read the same way.
 
 import datetime
 import decimal
+import itertools
 import struct
 import uuid
 import zoneinfo
@@ -62,7 +63,7 @@ def build(
     wide = "Q" if large else "I"
     stream = b"".join(part if isinstance(part, bytes) else varint(part) for part in tags)
     text = [item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in text]
-    columns = dict(buffers=buffers, i64=i64, f64=f64, i32=i32, text=text, data=data, i16=i16, i8=i8, bits=bits, tags=stream)
+    columns = dict(zip(COLUMNS, (buffers, i64, f64, i32, text, data, i16, i8, bits, stream), strict=True))
     numbers = {name: len(columns[name]) for name in COLUMNS} | (counts or {})
     presence = sum(1 << i for i, name in enumerate(COLUMNS) if numbers[name])
     head = b"".join(struct.pack("<" + wide, numbers[name]) for name in COLUMNS if numbers[name])
@@ -224,7 +225,7 @@ class _Reader:
     def split(self, lengths):
         items = self.items(sum(lengths))
         ends = np.cumsum([0, *lengths]).tolist()
-        return [items[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        return [items[a:b] for a, b in itertools.pairwise(ends)]
 
     def body(self, wanted=None):
         where = self.varint()
@@ -248,31 +249,31 @@ class _Reader:
         dtype, order, ndim = self.dtype(), "CF"[self.varint()], self.varint()
         return dtype, order, tuple(self.varint() for _ in range(ndim))
 
-    tag_1 = lambda self, n: [None] * n  # noqa: E731
-    tag_2 = lambda self, n: [False] * n  # noqa: E731
-    tag_3 = lambda self, n: [True] * n  # noqa: E731
-    tag_4 = lambda self, n: [...] * n  # noqa: E731
-    tag_5 = lambda self, n: [NotImplemented] * n  # noqa: E731
+    tag_1 = lambda self, n: [None] * n
+    tag_2 = lambda self, n: [False] * n
+    tag_3 = lambda self, n: [True] * n
+    tag_4 = lambda self, n: [...] * n
+    tag_5 = lambda self, n: [NotImplemented] * n
     tag_6 = bitmap
-    tag_8 = lambda self, n: self.take("i8", n)  # noqa: E731
-    tag_9 = lambda self, n: self.take("i16", n)  # noqa: E731
-    tag_10 = lambda self, n: self.take("i32", n)  # noqa: E731
-    tag_11 = lambda self, n: self.take("i64", n)  # noqa: E731
-    tag_12 = lambda self, n: [int.from_bytes(item, "little", signed=True) for item in self.take("data", n)]  # noqa: E731
-    tag_13 = lambda self, n: self.take("f64", n)  # noqa: E731
+    tag_8 = lambda self, n: self.take("i8", n)
+    tag_9 = lambda self, n: self.take("i16", n)
+    tag_10 = lambda self, n: self.take("i32", n)
+    tag_11 = lambda self, n: self.take("i64", n)
+    tag_12 = lambda self, n: [int.from_bytes(item, "little", signed=True) for item in self.take("data", n)]
+    tag_13 = lambda self, n: self.take("f64", n)
 
     def tag_14(self, n):
         floats = self.take("f64", 2 * n)
         return [complex(floats[2 * i], floats[2 * i + 1]) for i in range(n)]
 
-    tag_16 = lambda self, n: self.take("text", n)  # noqa: E731
-    tag_17 = lambda self, n: [item.decode("utf-8", "surrogatepass") for item in self.take("data", n)]  # noqa: E731
-    tag_18 = lambda self, n: [self.columns["text"][self.varint()] for _ in range(n)]  # noqa: E731
-    tag_19 = lambda self, n: self.take("data", n)  # noqa: E731
-    tag_20 = lambda self, n: self.set(self.number(n), [bytearray(item) for item in self.take("data", n)])  # noqa: E731
-    tag_21 = lambda self, n: [self.body().decode() for _ in range(n)]  # noqa: E731
-    tag_22 = lambda self, n: [self.body() for _ in range(n)]  # noqa: E731
-    tag_23 = lambda self, n: self.set(self.number(n), [bytearray(self.body()) for _ in range(n)])  # noqa: E731
+    tag_16 = lambda self, n: self.take("text", n)
+    tag_17 = lambda self, n: [item.decode("utf-8", "surrogatepass") for item in self.take("data", n)]
+    tag_18 = lambda self, n: [self.columns["text"][self.varint()] for _ in range(n)]
+    tag_19 = lambda self, n: self.take("data", n)
+    tag_20 = lambda self, n: self.set(self.number(n), [bytearray(item) for item in self.take("data", n)])
+    tag_21 = lambda self, n: [self.body().decode() for _ in range(n)]
+    tag_22 = lambda self, n: [self.body() for _ in range(n)]
+    tag_23 = lambda self, n: self.set(self.number(n), [bytearray(self.body()) for _ in range(n)])
 
     def tag_24(self, n, fold=0, zone=None):
         start = datetime.datetime(1970, 1, 1)
@@ -409,7 +410,7 @@ class _Reader:
         dtype = self.dtype()
         return list(np.frombuffer(self.take("data", 1)[0], dtype, n))
 
-    tag_60 = lambda self, n: [self.items(1)[0] for _ in range(n)]  # noqa: E731
+    tag_60 = lambda self, n: [self.items(1)[0] for _ in range(n)]
 
     def tag_61(self, n):
         k = self.varint()
@@ -437,7 +438,7 @@ def _dtype(description):
     order = ">" if kind in "biufcUMm" and rest[-1] else "<"
     if kind == "R":
         itemsize, aligned, _record, names, titles, offsets, fields = rest
-        parts = dict(names=list(names), formats=[*map(_dtype, fields)], offsets=list(offsets), itemsize=itemsize)
+        parts = {"names": list(names), "formats": [*map(_dtype, fields)], "offsets": list(offsets), "itemsize": itemsize}
         if any(titles):
             parts["titles"] = list(titles)
         return np.dtype(parts, align=aligned)

@@ -1,0 +1,419 @@
+"""Damaged frames by the thousand: run by hand, for as long as you like.
+
+    python tests/fuzz_loads.py --seconds 600 --seed 7
+    python tests/fuzz_loads.py --objects            round trips of random objects instead
+
+A worker process damages frames of random objects, or writes frames of random tags, and loads them: the outcome must be
+a value, a DecodeError or a DepthError. A crash, a hang, memory beyond what the frame backs and any other exception are
+failures; the frame is left in a file and printed. Nothing is ever unpickled. Under AddressSanitizer:
+
+    LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python tests/fuzz_loads.py --no-limit
+"""
+
+import argparse
+import datetime
+import decimal
+import faulthandler
+import gc
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import zoneinfo
+
+import frames
+import numpy as np
+
+BATCH = 2000  # frames to a worker process
+HANG = 20  # seconds that one frame may take
+MEMORY = 1 << 30  # what a worker may take beyond what it has at its start; frames are a few KB
+
+
+# --- random objects ----------------------------------------------------------------------------------------------------
+
+TEXTS = ("", "a", "key", "é", "\u20ac\u20ac", "\U0001f600", "\ud800x", "a" * 40, "é" * 3000, "x" * 5000)
+DTYPES = (
+    "?", "i1", "u1", "<i2", ">i4", "<i8", "<f2", "<f8", ">f8", "c8", "c16", "S5", "U3", "V4", "M8[us]", "m8[3D]",
+    [("a", "u1"), ("b", "<f8")], [("x", "i4", (2,)), ("y", "S3")],
+)  # fmt: skip
+ZONES = (None, datetime.timezone.utc, datetime.timezone(datetime.timedelta(hours=2), "two"), zoneinfo.ZoneInfo("Europe/Berlin"))
+
+
+class Maker:
+    """Random objects of every native type; containers and arrays come back now and then as references."""
+
+    def __init__(self, rng, *, cycles=True):
+        self.rng = rng
+        self.cycles = cycles
+        self.met = []
+        self.open = []
+
+    def make(self, depth=0):
+        rng = self.rng
+        if self.met and rng.random() < 0.08:
+            return rng.choice(self.met)
+        if self.open and self.cycles and rng.random() < 0.02:
+            return rng.choice(self.open)
+        if depth > rng.choice((2, 3, 5, 8)) or rng.random() < 0.3:
+            return self.leaf(rng.randrange(20))
+        return rng.choice((self.run, self.run, self.mixed, self.mapping, self.records, self.rows, self.group, self.objects))(depth)
+
+    def leaf(self, kind):
+        rng = self.rng
+        if kind == 0:
+            return rng.choice((None, True, False, ..., NotImplemented))
+        if kind == 1:
+            return rng.choice((0, 1, 127, 128, 255, 256, -1, -128, -129, 2**15, 2**31, 2**63 - 1, -(2**63), 2**63, 10**40, -(2**71)))
+        if kind == 2:
+            return rng.getrandbits(rng.choice((3, 7, 8, 15, 20, 31, 40, 62))) * rng.choice((1, -1))
+        if kind == 3:
+            return rng.choice((0.0, -0.0, 1.5, float("inf"), float("nan"), rng.random()))
+        if kind == 4:
+            return complex(rng.random(), -0.0)
+        if kind in (5, 6):
+            return rng.choice(TEXTS[:8] if rng.random() < 0.9 else TEXTS)
+        if kind == 7:
+            return rng.randbytes(rng.choice((0, 1, 5, 100, 4095, 4096, 5000) if rng.random() < 0.2 else (0, 3, 9)))
+        if kind == 8:
+            return self.keep(bytearray(rng.randbytes(rng.choice((0, 3, 4096)))))
+        if kind == 9:
+            zone = rng.choice(ZONES)
+            return datetime.datetime(rng.randrange(1, 10000), 5, 6, 7, 8, 9, rng.randrange(10**6), zone, fold=rng.randrange(2))
+        if kind == 10:
+            return datetime.date(rng.randrange(1, 10000), rng.randrange(1, 13), rng.randrange(1, 29))
+        if kind == 11:
+            return datetime.time(rng.randrange(24), 59, 1, rng.randrange(10**6), rng.choice(ZONES), fold=rng.randrange(2))
+        if kind == 12:
+            days = rng.choice((0, -1, 10**4, 999_999_999, -999_999_999))
+            return datetime.timedelta(days, rng.randrange(86400), rng.randrange(10**6))
+        if kind == 13:
+            return decimal.Decimal(rng.choice(("1.10", "-0", "NaN123", "sNaN", "Infinity", "1E+500", "0.0001")))
+        if kind == 14:
+            return uuid.UUID(int=rng.getrandbits(128), is_safe=rng.choice(tuple(uuid.SafeUUID)))
+        if kind == 15:
+            return range(rng.randrange(-5, 5), rng.choice((7, 10**30)), rng.choice((1, -3)))
+        if kind == 16:
+            return slice(rng.choice((None, 1)), self.leaf(5), None)
+        if kind == 17:
+            return rng.choice(ZONES)
+        if kind == 18:
+            dtype = np.dtype(rng.choice(DTYPES))
+            return np.frombuffer(rng.randbytes(dtype.itemsize), dtype)[0] if dtype.kind not in "gU" else np.float32(1.5)
+        return self.array()
+
+    def array(self):
+        rng = self.rng
+        if rng.random() < 0.3 and any(isinstance(item, np.ndarray) for item in self.met):
+            base = rng.choice([item for item in self.met if isinstance(item, np.ndarray)])
+            return self.keep(base[...] if rng.random() < 0.5 else base.T)
+        dtype = np.dtype(rng.choice(DTYPES))
+        shape = rng.choice(((), (0,), (1,), (3,), (70,), (2, 3), (30, 30), (2, 0, 3), (1, 1, 4)))
+        size = int(np.prod(shape))
+        if dtype.kind in "gU?":
+            array = np.zeros(shape, dtype)
+        else:
+            array = np.frombuffer(rng.randbytes(max(1, size * dtype.itemsize)), dtype, size).reshape(shape).copy()
+        if array.ndim > 1 and rng.random() < 0.5:
+            array = rng.choice((array.T, array[::-1], array[:, ::2], np.asfortranarray(array), np.broadcast_to(array, (2, *shape))))
+        return self.keep(array)
+
+    def keep(self, obj):
+        self.met.append(obj)
+        return obj
+
+    def length(self):
+        return self.rng.choice((0, 1, 2, 3, 8, 9, 30)) if self.rng.random() < 0.95 else 300
+
+    def fill(self, depth, make, n):
+        out = self.keep([])
+        self.open.append(out)
+        out += [make() for _ in range(n)]
+        self.open.pop()
+        rng = self.rng
+        if out and rng.random() < 0.1:
+            out[rng.randrange(len(out))] = None if rng.random() < 0.5 else self.make(depth + 1)
+        return out if rng.random() < 0.6 else self.keep(tuple(out))
+
+    def run(self, depth):
+        kind = self.rng.randrange(20)
+        return self.fill(depth, lambda: self.leaf(kind), self.length())
+
+    def mixed(self, depth):
+        return self.fill(depth, lambda: self.make(depth + 1), self.rng.choice((0, 1, 2, 3, 6)))
+
+    def records(self, depth):
+        rng = self.rng
+        shapes = [[f"k{i}{rng.choice(TEXTS[:6])}" for i in range(rng.choice((1, 2, 5, 9)))] for _ in range(rng.choice((1, 1, 2, 4)))]
+        kinds = [rng.randrange(20) for _ in range(9)]
+
+        def record():
+            return self.keep(dict(zip(rng.choice(shapes), [self.leaf(kind) for kind in kinds], strict=False)))
+
+        return self.fill(depth, record, self.length())
+
+    def rows(self, depth):
+        kinds = [self.rng.randrange(20) for _ in range(self.rng.choice((0, 1, 2, 4)))]
+        cls = self.rng.choice((list, tuple))
+        return self.fill(depth, lambda: self.keep(cls([self.leaf(kind) for kind in kinds])), self.length())
+
+    def group(self, depth):
+        kind = self.rng.randrange(20)
+        cls = self.rng.choice((list, tuple, list))
+        return self.fill(depth, lambda: cls([self.leaf(kind) for _ in range(self.rng.randrange(4))]), self.length())
+
+    def key(self, depth):
+        if self.rng.random() < 0.2:
+            return tuple([self.leaf(self.rng.choice((1, 2, 5, 10))) for _ in range(self.rng.randrange(3))])
+        return self.leaf(self.rng.choice((0, 1, 2, 4, 5, 6, 7, 10, 12, 14)))
+
+    def mapping(self, depth):
+        rng = self.rng
+        if rng.random() < 0.3:
+            return self.keep(rng.choice((set, frozenset))([self.key(depth) for _ in range(self.length())]))
+        out = self.keep({})
+        self.open.append(out)
+        for _ in range(rng.choice((0, 1, 3, 300) if rng.random() < 0.1 else (0, 1, 4))):
+            out[self.key(depth)] = self.make(depth + 1) if rng.random() < 0.3 else self.leaf(rng.randrange(20))
+        self.open.pop()
+        return out
+
+    def objects(self, depth):
+        if self.rng.random() < 0.3:
+            return self.keep(np.array([self.rng.choice(TEXTS[:4]) for _ in range(3)], np.dtypes.StringDType()))
+        out = self.keep(np.empty(self.rng.choice(((), (2,), (2, 3))), object))
+        for index in np.ndindex(out.shape):
+            out[index] = self.make(depth + 1)
+        return out
+
+
+# --- damage ------------------------------------------------------------------------------------------------------------
+
+EDGES = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**63, 2**64 - 1)
+KNOWN_TAGS = (*range(1, 7), *range(8, 38), *range(40, 48), *range(50, 54), 56, *range(60, 66), 128, 130)
+
+
+def damage_bytes(rng, frame, other):
+    out = bytearray(frame)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        kind = rng.randrange(7)
+        at = rng.randrange(len(out)) if out else 0
+        if kind == 0 and out:
+            out[at] ^= 1 << rng.randrange(8)
+        elif kind == 1 and out:
+            out[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+        elif kind == 2:
+            del out[at:]
+        elif kind == 3:
+            del out[at : at + rng.randrange(9)]
+        elif kind == 4:
+            out[at:at] = rng.randbytes(rng.randrange(9))
+        elif kind == 5:
+            start = rng.randrange(len(other))
+            out[at : at + rng.randrange(40)] = other[start : start + rng.randrange(40)]
+        else:
+            wide = rng.choice(("<I", "<Q", "<i"))
+            value = rng.choice(EDGES) % (1 << 8 * struct.calcsize(wide) - (wide == "<i"))
+            at -= at % struct.calcsize(wide)
+            out[at : at + struct.calcsize(wide)] = struct.pack(wide, value)
+    if rng.random() < 0.5 and len(out) >= 16:
+        out[8:16] = struct.pack("<Q", len(out))  # so that the damage is not noticed at the gate
+    return bytes(out)
+
+
+def damage_columns(rng, frame, other):
+    """Damage that keeps the frame well-formed, so that the tags meet the wrong payload."""
+    columns, others = frames.parse(frame), frames.parse(other)
+    flags = columns.pop("flags") & ~frames.FOREIGN
+    tags = bytearray(columns.pop("tags"))
+    extra = {}
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        kind = rng.randrange(10)
+        at = rng.randrange(len(tags)) if tags else 0
+        if kind == 0 and tags:
+            tags[at] = rng.choice(KNOWN_TAGS)
+        elif kind == 1:
+            tags[at : at + rng.randrange(2)] = frames.varint(rng.choice(EDGES))
+        elif kind == 2:
+            tags[at:at] = bytes(rng.choices(KNOWN_TAGS, k=rng.randrange(4)))
+        elif kind == 3:
+            start = rng.randrange(len(others["tags"]))
+            tags[at : at + rng.randrange(12)] = others["tags"][start : start + rng.randrange(1, 12)]
+        elif kind == 4 and tags:
+            tags[at] = tags[at] + rng.choice((-1, 1)) & 0xFF
+        elif kind == 5:
+            name = rng.choice(frames.COLUMNS[:-1])
+            items = columns[name]
+            columns[name] = items + others[name] if rng.random() < 0.5 else items[: rng.randrange(len(items) + 1)]
+        elif kind == 6:
+            name = rng.choice(("i64", "i32", "i16", "i8"))
+            size = {"i64": 64, "i32": 32, "i16": 16, "i8": 8}[name]
+            if columns[name]:
+                columns[name][rng.randrange(len(columns[name]))] = rng.choice(EDGES) % (1 << size)
+        elif kind == 7:
+            flags ^= rng.choice((frames.REFS, frames.LARGE, frames.REFS))
+        elif kind == 8:
+            name = rng.choice(("text", "data"))
+            if columns[name]:
+                ends = [0]
+                for item in columns[name]:
+                    ends.append(ends[-1] + len(item if name == "data" else item.encode()))
+                ends[rng.randrange(len(ends))] = rng.choice(EDGES[:13]) % (1 << 31)
+                extra[name + "_offsets"] = ends
+        elif columns["buffers"]:
+            sizes = [len(item) for item in columns["buffers"]]
+            sizes[rng.randrange(len(sizes))] = rng.choice(EDGES)
+            extra["body_sizes"] = sizes
+    return frames.build(bytes(tags), flags=flags, **columns, **extra)
+
+
+def random_tags(rng, _frame, other):
+    """Tags out of nowhere over columns that hold something of everything."""
+    columns = frames.parse(other)
+    tags = bytearray(rng.choice(((40, 3, 60), (41, 2), (44, 2), (42, 2), (40, 2), ())))
+    for _ in range(rng.randrange(1, 40)):
+        tags.append(rng.choice(KNOWN_TAGS))
+        tags += bytes(rng.choice((0, 1, 1, 2, 2, 3, 4, 12, 15, 31, 32, 129)) for _ in range(rng.randrange(4)))
+    text = ["a", "b", "c", "V", "S", "T", "R", "f", "é"] * 3
+    rng.shuffle(text)
+    return frames.build(
+        bytes(tags), flags=rng.choice((0, frames.REFS, frames.REFS)), text=columns["text"] + text,
+        data=[rng.randbytes(rng.choice((0, 1, 4, 16, 64))) for _ in range(20)], f64=[0.5] * 50,
+        i64=[rng.choice((0, 1, 10**6, 10**15)) for _ in range(50)], i32=[rng.randrange(40) for _ in range(50)],
+        i16=[rng.randrange(5) for _ in range(50)], i8=[rng.randrange(3) for _ in range(50)],
+        bits=rng.randbytes(50), buffers=[rng.randbytes(rng.choice((0, 16, 64, 512))) for _ in range(3)],
+    )  # fmt: skip
+
+
+# --- one worker --------------------------------------------------------------------------------------------------------
+
+
+def frames_of(rng, fastser, count):
+    """Frames without pickles."""
+    out = []
+    while len(out) < count:
+        try:
+            frame = fastser.dumps(Maker(rng).make(), track_refs=rng.random() < 0.7, fallback=None)
+        except (fastser.EncodeError, fastser.DepthError):
+            continue
+        if len(frame) < 20_000:
+            out.append(frame)
+    return out
+
+
+def load(fastser, frame, rng):
+    data = frame
+    if rng.random() < 0.3:
+        data = memoryview(bytearray(b"x" * rng.randrange(9)) + frame)
+        data = data[len(data) - len(frame) :]
+    safe = len(frame) < 6 or bool(frame[5] & frames.FOREIGN) or rng.random() < 0.8
+    try:
+        value = fastser.loads(data, safe=safe, max_depth=rng.choice((3, 100, 1000, 10**6)))
+    except (fastser.DecodeError, fastser.DepthError):
+        return
+    try:
+        fastser.dumps(value, fallback=None)
+    except (fastser.EncodeError, fastser.DepthError):
+        pass
+
+
+def work_on_frames(seed, path):
+    import fastser
+
+    rng = random.Random(seed)
+    corpus = frames_of(rng, fastser, 60)
+    with open(path, "r+b", buffering=0) as note:
+        for _ in range(BATCH):
+            damage = rng.choice((damage_bytes, damage_columns, damage_columns, random_tags))
+            frame = damage(rng, rng.choice(corpus), rng.choice(corpus))
+            if len(frame) > 5 and frame[5] & frames.FOREIGN:
+                frame = frame[:5] + bytes([frame[5] & ~frames.FOREIGN]) + frame[6:]
+            note.seek(0)
+            note.write(struct.pack("<Q", len(frame)) + frame)
+            faulthandler.dump_traceback_later(HANG, exit=True)
+            load(fastser, frame, rng)
+            faulthandler.cancel_dump_traceback_later()
+        gc.collect()
+
+
+def work_on_objects(seed, path):
+    from same import same
+
+    import fastser
+
+    rng = random.Random(seed)
+    for i in range(BATCH // 10):
+        state = rng.getstate()
+        refs = rng.random() < 0.6
+        obj = Maker(rng, cycles=refs).make()
+        faulthandler.dump_traceback_later(HANG, exit=True)
+        try:
+            frame = fastser.dumps(obj, track_refs=refs, fallback=None)
+        except fastser.DepthError:
+            if refs:
+                raise
+            continue
+        frames.parse(frame)
+        same(obj, fastser.loads(frame), identity="graph" if refs else "tree")
+        row = fastser.pack(obj, track_refs=refs, fallback=None)
+        assert row.to_bytes() == frame or refs
+        same(obj, fastser.loads(row), identity="graph" if refs else "tree")
+        faulthandler.cancel_dump_traceback_later()
+        del state
+        with open(path, "r+b") as note:
+            note.write(struct.pack("<QQ", 8, i))
+
+
+# --- the driver --------------------------------------------------------------------------------------------------------
+
+
+def run(seed, *, objects=False, limit=True):
+    """One worker; None, or what went wrong."""
+    with tempfile.NamedTemporaryFile(suffix=".frame", delete=False) as note:
+        note.write(bytes(16))
+    command = [sys.executable, "-X", "faulthandler", __file__, "--worker", str(seed), note.name]
+    process = subprocess.run(command + ["--objects"] * objects + ["--no-limit"] * (not limit), capture_output=True, text=True, check=False)
+    if process.returncode == 0:
+        os.unlink(note.name)
+        return None
+    with open(note.name, "rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        frame = file.read(size)
+    return f"seed {seed}: exit status {process.returncode}\n{process.stderr[-6000:]}\nframe in {note.name}: {frame[:2000].hex()}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--objects", action="store_true", help="round trips of random objects")
+    parser.add_argument("--no-limit", action="store_true", help="no limit of memory: sanitizers reserve terabytes")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        if not options.no_limit:
+            import resource
+
+            with open("/proc/self/statm") as statm:
+                used = int(statm.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+        seed, path = options.worker
+        (work_on_objects if options.objects else work_on_frames)(int(seed), path)
+        return 0
+    end = time.monotonic() + options.seconds
+    seed, failures = options.seed, 0
+    while time.monotonic() < end:
+        failure = run(seed, objects=options.objects, limit=not options.no_limit)
+        if failure:
+            failures += 1
+            print(failure, flush=True)
+        seed += 1
+    print(f"seeds {options.seed} to {seed - 1}, failures: {failures}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
