@@ -356,40 +356,50 @@ cdef int check_hashable(Decoder* d, PyObject* key) except -1:
     if size > d.hashing:
         return bad(d, "keys that can be hashed in reasonable time", "keys that hold others again and again")
     d.hashing -= size
-    if d.reopened.count and leads_to_open(d, key, 0):
+    if d.reopened.count and leads_to_open(d, key):
         return bad(d, "a key that is complete", "one that leads back to itself")
     return 0
 
 
-cdef bint leads_to_open(Decoder* d, PyObject* o, Py_ssize_t depth) except -1:
-    """Whether a key (unfolded without complaint) holds a tuple that was referred to before it was full."""
+cdef bint is_open(Decoder* d, uint64_t index) noexcept:
+    """Whether a number belongs to a tuple that is still being filled."""
+    cdef OpenTuples* tuples = d.open
+    while tuples != NULL:
+        if <uint64_t> tuples.first <= index < <uint64_t> (tuples.first + tuples.count):
+            return True
+        tuples = tuples.next
+    return False
+
+
+cdef bint leads_to_open(Decoder* d, PyObject* o) except -1:
+    """Whether a key (unfolded without complaint) holds a tuple that is still being filled."""
     cdef Py_ssize_t i
+    cdef MemoEntry* entry
     cdef object member
     if fastser_type(o) == fastser_tuple_type:
-        if memo_entry(&d.reopened, o) != NULL and memo_entry(&d.reopened, o).value >= 0:
+        entry = memo_entry(&d.reopened, o)
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value >= 0 and is_open(d, entry.value):
             return True
         for i in range(fastser_tuple_size(o)):
-            if leads_to_open(d, fastser_tuple_items(o)[i], depth + 1):
+            if leads_to_open(d, fastser_tuple_items(o)[i]):
                 return True
     elif fastser_type(o) == fastser_frozenset_type:
         for member in <frozenset> <object> o:
-            if leads_to_open(d, <PyObject*> member, depth + 1):
+            if leads_to_open(d, <PyObject*> member):
                 return True
     return False
 
 
 cdef int note_open(Decoder* d, uint64_t index) except -1:
     """Remember a tuple that is referred to while it is being filled."""
-    cdef OpenTuples* tuples = d.open
     cdef MemoEntry* entry
-    while tuples != NULL:
-        if <uint64_t> tuples.first <= index < <uint64_t> (tuples.first + tuples.count):
-            entry = memo_entry(&d.reopened, d.refs[index])
-            if entry == NULL:
-                raise MemoryError()
-            entry.value = <Py_ssize_t> index
-            return 0
-        tuples = tuples.next
+    if is_open(d, index) and fastser_tuple_size(d.refs[index]):
+        entry = memo_entry(&d.reopened, d.refs[index])
+        if entry == NULL:
+            raise MemoryError()
+        entry.value = <Py_ssize_t> index
     return 0
 
 
