@@ -141,6 +141,8 @@ def markdown(data: dict) -> str:
     """The README's table."""
     host, found = data["machine"], data["versions"]
     cores = f"{host['cores']} cores" + (f", {host['memory_gib']} GiB" if host["memory_gib"] else "")
+    pages = data["settings"]["transparent_huge_pages"]
+    cores += f", transparent huge pages on {pages}" if pages else ""
     lines = [
         f"{host['processor']}, {cores}; Python {found['python']}, NumPy {found['numpy']}, "
         f"fastser {found.get('fastser', 'from the source tree')}.",
