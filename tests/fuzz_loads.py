@@ -227,7 +227,7 @@ def damage_bytes(rng, frame, other):
 def damage_columns(rng, frame, other):
     """Damage that keeps the frame well-formed, so that the tags meet the wrong payload."""
     columns, others = frames.parse(frame), frames.parse(other)
-    flags = columns.pop("flags") & ~frames.FOREIGN
+    flags = columns.pop("flags")
     tags = bytearray(columns.pop("tags"))
     extra = {}
     for _ in range(rng.choice((1, 1, 2, 4))):
@@ -254,7 +254,7 @@ def damage_columns(rng, frame, other):
             if columns[name]:
                 columns[name][rng.randrange(len(columns[name]))] = rng.choice(EDGES) % (1 << size)
         elif kind == 7:
-            flags ^= rng.choice((frames.REFS, frames.LARGE, frames.REFS))
+            flags ^= rng.choice((frames.REFS, frames.LARGE, frames.FOREIGN))
         elif kind == 8:
             name = rng.choice(("text", "data"))
             if columns[name]:
@@ -280,7 +280,7 @@ def random_tags(rng, _frame, other):
     text = ["a", "b", "c", "V", "S", "T", "R", "f", "é"] * 3
     rng.shuffle(text)
     return frames.build(
-        bytes(tags), flags=rng.choice((0, frames.REFS, frames.REFS)), text=columns["text"] + text,
+        bytes(tags), flags=rng.choice((0, frames.REFS, frames.REFS, frames.REFS | frames.FOREIGN)), text=columns["text"] + text,
         data=[rng.randbytes(rng.choice((0, 1, 4, 16, 64))) for _ in range(20)], f64=[0.5] * 50,
         i64=[rng.choice((0, 1, 10**6, 10**15)) for _ in range(50)], i32=[rng.randrange(40) for _ in range(50)],
         i16=[rng.randrange(5) for _ in range(50)], i8=[rng.randrange(3) for _ in range(50)],
@@ -329,8 +329,6 @@ def work_on_frames(seed, path):
         for _ in range(BATCH):
             damage = rng.choice((damage_bytes, damage_columns, damage_columns, random_tags))
             frame = damage(rng, rng.choice(corpus), rng.choice(corpus))
-            if len(frame) > 5 and frame[5] & frames.FOREIGN:
-                frame = frame[:5] + bytes([frame[5] & ~frames.FOREIGN]) + frame[6:]
             note.seek(0)
             note.write(struct.pack("<Q", len(frame)) + frame)
             faulthandler.dump_traceback_later(HANG, exit=True)
@@ -375,7 +373,10 @@ def run(seed, *, objects=False, limit=True):
     with tempfile.NamedTemporaryFile(suffix=".frame", delete=False) as note:
         note.write(bytes(16))
     command = [sys.executable, "-X", "faulthandler", __file__, "--worker", str(seed), note.name]
-    process = subprocess.run(command + ["--objects"] * objects + ["--no-limit"] * (not limit), capture_output=True, text=True, check=False)
+    path = os.pathsep.join(filter(None, sys.path))  # where this process found the package, in whatever way it was told
+    command += ["--objects"] * objects + ["--no-limit"] * (not limit)
+    environment = {**os.environ, "PYTHONPATH": path}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if process.returncode == 0:
         os.unlink(note.name)
         return None
