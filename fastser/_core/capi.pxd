@@ -72,6 +72,27 @@ cdef extern from *:
         return n > 5 ? _PyDict_NewPresized(n) : PyDict_New();
     }
 
+    /* The members of a set, one after the other.  Private, as the only alternative is an iterator for
+       each set: for small ones that costs more than all the rest.  3.13 still exports it, for pickle,
+       but declares it elsewhere. */
+    #if PY_VERSION_HEX >= 0x030D0000
+    PyAPI_FUNC(int) _PySet_NextEntry(PyObject *set, Py_ssize_t *position, PyObject **member, Py_hash_t *hash);
+    #endif
+    static inline int fastser_set_next(PyObject *o, Py_ssize_t *position, PyObject **member) {
+        Py_hash_t hash;
+        return _PySet_NextEntry(o, position, member, &hash);
+    }
+
+    /* Many references to one of the interpreter's constants at once: counting them one by one, each
+       addition would wait for the one before.  From 3.12 on they are immortal. */
+    static inline void fastser_incref_constant(PyObject *o, Py_ssize_t n) {
+    #if PY_VERSION_HEX < 0x030C0000
+        Py_SET_REFCNT(o, Py_REFCNT(o) + n);
+    #else
+        (void) o; (void) n;
+    #endif
+    }
+
     /* The hash of an exact str, computed when it is not cached yet. */
     static inline Py_hash_t fastser_str_hash(PyObject *o) {
         Py_hash_t h = ((PyASCIIObject *) o)->hash;
@@ -110,6 +131,7 @@ cdef extern from *:
     #define fastser_tuple_size(o) Py_SIZE((PyObject *) (o))
     #define fastser_bytes_data(o) PyBytes_AS_STRING((PyObject *) (o))
     #define fastser_bytes_size(o) PyBytes_GET_SIZE((PyObject *) (o))
+    #define fastser_set_size(o) PySet_GET_SIZE((PyObject *) (o))
     #define fastser_dict_size(o) PyDict_GET_SIZE((PyObject *) (o))
     #define fastser_dict_next(o, position, key, value) PyDict_Next((PyObject *) (o), position, key, value)
     #define fastser_str_is_ascii(o) PyUnicode_IS_COMPACT_ASCII((PyObject *) (o))
@@ -160,6 +182,8 @@ cdef extern from *:
     int fastser_int_to_bytes(PyObject* o, unsigned char* at, size_t size, bint big_endian, bint is_signed) except -1
     PyObject* fastser_int_from_bytes(const unsigned char* at, size_t size, bint big_endian, bint is_signed) except NULL
     PyObject* fastser_dict_presized(Py_ssize_t n) except NULL
+    bint fastser_set_next(PyObject* o, Py_ssize_t* position, PyObject** member) noexcept
+    void fastser_incref_constant(PyObject* o, Py_ssize_t n) noexcept
     Py_hash_t fastser_str_hash(PyObject* o) noexcept
     int fastser_collector_pause() noexcept
     void fastser_collector_resume(int was) noexcept
@@ -179,6 +203,7 @@ cdef extern from *:
     Py_ssize_t fastser_tuple_size(PyObject* o) noexcept nogil
     char* fastser_bytes_data(PyObject* o) noexcept nogil
     Py_ssize_t fastser_bytes_size(PyObject* o) noexcept nogil
+    Py_ssize_t fastser_set_size(PyObject* o) noexcept nogil
     Py_ssize_t fastser_dict_size(PyObject* o) noexcept nogil
     bint fastser_dict_next(PyObject* o, Py_ssize_t* position, PyObject** key, PyObject** value) noexcept
     bint fastser_str_is_ascii(PyObject* o) noexcept nogil

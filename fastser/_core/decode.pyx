@@ -5,7 +5,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.datetime cimport import_datetime
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from fastser._core.arrays cimport *
@@ -48,6 +48,7 @@ cdef dict _tag_names = {}
 
 
 cdef enum:
+    CHUNK = 128               # rows that are made at a time
     HASHING_MAX = 1 << 28     # items in keys that hold others again and again: seconds of hashing
 
 
@@ -432,29 +433,6 @@ cdef inline PyObject* decode_text(Decoder* d) except NULL:
     return new_utf8(text, size, NULL)
 
 
-cdef int decode_texts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    cdef Py_ssize_t i, start, stop
-    cdef const int32_t* offsets
-    if n > d.view.text_count - d.text:
-        return short_column(d, "text", n, d.view.text_count - d.text)
-    if d.view.text_large or not all_ascii(d):
-        for i in range(n):
-            out[i] = decode_text(d)
-        return 0
-    offsets = <const int32_t*> d.view.text_offsets + d.text
-    d.text += n
-    start = offsets[0]
-    if start < 0:
-        return bad(d, "offsets from 0 on in column text", start)
-    for i in range(n):
-        stop = offsets[i + 1]
-        if stop < start or stop > d.view.text_size:
-            return bad(d, "rising offsets in column text", (start, stop))
-        out[i] = fastser_ascii(d.view.text + start, stop - start)
-        start = stop
-    return 0
-
-
 cdef PyObject* text_reference(Decoder* d, uint64_t index) except NULL:
     """New reference: an item of text that came before."""
     cdef Py_ssize_t size
@@ -468,6 +446,115 @@ cdef PyObject* text_reference(Decoder* d, uint64_t index) except NULL:
         d.texts[index] = new_utf8(text, size, NULL)
     fastser_incref(d.texts[index])
     return d.texts[index]
+
+
+# --- runs of the commonest leaves -----------------------------------------------------------------------------------------
+
+
+cdef struct LeafRun:
+    # A run whose items can be made later and in pieces.
+    int tag
+    const void* at            # of the first item in its column
+    Py_ssize_t text           # TEXT: the first item's place
+
+
+cdef bint open_leaf_run(Decoder* d, int tag, Py_ssize_t n, LeafRun* run) except -1:
+    """Step over the payload of n items; whether ``tag`` is one of these leaves."""
+    run.tag = tag
+    if tag == TAG_TEXT:
+        if n > d.view.text_count - d.text:
+            short_column(d, "text", n, d.view.text_count - d.text)
+        run.text = d.text
+        d.text += n
+    elif tag == TAG_INT8:
+        run.at = take_i8(d, n)
+    elif tag == TAG_INT16:
+        run.at = take_i16(d, n)
+    elif tag == TAG_INT32:
+        run.at = take_i32(d, n)
+    elif tag == TAG_INT64:
+        run.at = take_i64(d, n)
+    elif tag == TAG_FLOAT:
+        run.at = take_f64(d, n)
+    elif tag == TAG_BOOLS:
+        run.at = take_bits(d, n)
+    else:
+        return False
+    return True
+
+
+cdef int read_leaf_run(Decoder* d, LeafRun* run, PyObject** out, Py_ssize_t start, Py_ssize_t n) except -1:
+    """Make the items from ``start`` on."""
+    cdef Py_ssize_t i
+    if run.tag == TAG_TEXT:
+        return decode_texts(d, run.text + start, out, n)
+    if run.tag == TAG_INT8:
+        int8s = <const int8_t*> run.at + start
+        for i in range(n):
+            out[i] = new_long(int8s[i])
+    elif run.tag == TAG_INT16:
+        int16s = <const int16_t*> run.at + start
+        for i in range(n):
+            out[i] = new_long(int16s[i])
+    elif run.tag == TAG_INT32:
+        int32s = <const int32_t*> run.at + start
+        for i in range(n):
+            out[i] = new_long(int32s[i])
+    elif run.tag == TAG_INT64:
+        int64s = <const int64_t*> run.at + start
+        for i in range(n):
+            out[i] = new_long(int64s[i])
+    elif run.tag == TAG_FLOAT:
+        floats = <const double*> run.at + start
+        for i in range(n):
+            out[i] = new_float(floats[i])
+    else:
+        read_truths(NULL, <const uint8_t*> run.at, out, start, n)
+    return 0
+
+
+cdef void read_truths(
+    const uint8_t* valid, const uint8_t* bits, PyObject** out, Py_ssize_t start, Py_ssize_t n,
+) noexcept:
+    """True and False, and None where ``valid`` is given and says so."""
+    cdef PyObject* constants[4]
+    cdef Py_ssize_t counts[4]
+    cdef Py_ssize_t i
+    cdef int which
+    constants[0] = constants[1] = fastser_none
+    constants[2] = fastser_false
+    constants[3] = fastser_true
+    memset(counts, 0, sizeof(counts))
+    for i in range(start, start + n):
+        which = bits[i >> 3] >> (i & 7) & 1
+        which |= (valid[i >> 3] >> (i & 7) & 1) << 1 if valid != NULL else 2
+        out[i - start] = constants[which]
+        counts[which] += 1
+    for which in range(4):
+        fastser_incref_constant(constants[which], counts[which])
+
+
+cdef int decode_texts(Decoder* d, Py_ssize_t index, PyObject** out, Py_ssize_t n) except -1:
+    """n items of text from ``index`` on, which are there."""
+    cdef Py_ssize_t i, start, stop, size = 0
+    cdef const int32_t* offsets
+    cdef const char* text
+    if d.view.text_large or not all_ascii(d):
+        for i in range(n):
+            text = next_text(d, index + i, &size)
+            out[i] = new_utf8(text, size, NULL)
+        return 0
+    offsets = <const int32_t*> d.view.text_offsets + index
+    start = offsets[0]
+    if start < 0:
+        return bad(d, "offsets from 0 on in column text", start)
+    for i in range(n):
+        stop = offsets[i + 1]
+        if stop < start or stop > d.view.text_size:
+            return bad(d, "rising offsets in column text", (start, stop))
+        out[i] = fastser_ascii(d.view.text + start, stop - start)
+        start = stop
+    return 0
 
 
 # --- bodies -------------------------------------------------------------------------------------------------------------
@@ -1007,60 +1094,106 @@ cdef int make_sequences(
     return 0
 
 
+cdef struct Column:
+    LeafRun leaves            # tag 0: `items` holds them already
+    PyObject** items
+
+
+cdef Column* open_columns(Decoder* d, Py_ssize_t width, Py_ssize_t n) except NULL:
+    """The columns of n rows, claimed already.  columns_free takes them.
+
+    Leaves are not made yet: making them a few rows at a time keeps them in the processor's cache
+    until they are put into their row.
+    """
+    cdef Py_ssize_t j
+    cdef Column* columns = <Column*> calloc(width, sizeof(Column))
+    if columns == NULL:
+        raise MemoryError()
+    try:
+        for j in range(width):
+            if n > 1 and d.at < d.end and open_leaf_run(d, d.at[0], n, &columns[j].leaves):
+                d.at += 1
+                continue
+            columns[j].leaves.tag = 0
+            columns[j].items = slots_new(n)
+            # Claimed while it was still to come: given back before it claims itself.
+            if n > 1:
+                d.budget += n
+            decode_items(d, columns[j].items, n)
+    except:
+        columns_free(columns, width, n)
+        raise
+    return columns
+
+
+cdef void columns_free(Column* columns, Py_ssize_t width, Py_ssize_t n) noexcept:
+    cdef Py_ssize_t j
+    for j in range(width):
+        if columns[j].items != NULL:
+            slots_free(columns[j].items, n)
+    free(columns)
+
+
+cdef PyObject** read_columns(
+    Decoder* d, Column* columns, Py_ssize_t width, PyObject** scratch, Py_ssize_t start, Py_ssize_t m,
+) except NULL:
+    """m rows of all columns, CHUNK apart, in ``scratch``, which owns them."""
+    cdef Py_ssize_t j
+    for j in range(width):
+        if columns[j].leaves.tag:
+            read_leaf_run(d, &columns[j].leaves, scratch + j * CHUNK, start, m)
+        else:
+            memcpy(scratch + j * CHUNK, columns[j].items + start, m * sizeof(PyObject*))
+            memset(columns[j].items + start, 0, m * sizeof(PyObject*))
+    return scratch
+
+
 cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) except -1:
     """n lists or tuples of one width, a run for each position."""
-    cdef Py_ssize_t width = read_count(d), i, j, first = number(d, n)
-    cdef PyObject** columns
+    cdef Py_ssize_t width = read_count(d), i, j, start, m, first = number(d, n)
+    cdef PyObject** scratch = NULL
     cdef PyObject** slots
     cdef PyObject* old
+    cdef Column* columns = NULL
     cdef OpenTuples open
     if width == 0:
         return bad(d, "a width of at least 1", 0)
     if n > d.budget // width:
         return unbacked(d, <uint64_t> n * width)
-    # Claimed while they are still to come: each column gives its share back before it claims it itself.
     claim(d, n * width)
     descend(d)
     open.first = first
     open.count = n
     open.next = d.open
-    columns = slots_new(n * width)
     try:
         if d.has_refs:
-            make_rows(d, out, n, width, is_list, first)
+            for i in range(n):
+                out[i] = new_sequence(d, width, is_list)
+                set_number(d, first + i, out[i])
             if not is_list:
                 d.open = &open
-        for j in range(width):
-            d.budget += n
-            decode_column(d, columns + j * n, n)
-        if not d.has_refs:
-            make_rows(d, out, n, width, is_list, first)
-        for i in range(n):
-            slots = fastser_list_items(out[i]) if is_list else fastser_tuple_items(out[i])
-            for j in range(width):
-                old = slots[j]
-                slots[j] = columns[j * n + i]
-                columns[j * n + i] = NULL
-                fastser_xdecref(old)
-            show(d, out[i])
+        columns = open_columns(d, width, n)
+        scratch = slots_new(width * CHUNK)
+        for start in range(0, n, CHUNK):
+            m = min(n - start, <Py_ssize_t> CHUNK)
+            read_columns(d, columns, width, scratch, start, m)
+            for i in range(m):
+                if not d.has_refs:
+                    out[start + i] = new_sequence(d, width, is_list)
+                slots = fastser_list_items(out[start + i]) if is_list else fastser_tuple_items(out[start + i])
+                for j in range(width):
+                    old = slots[j]
+                    slots[j] = scratch[j * CHUNK + i]
+                    scratch[j * CHUNK + i] = NULL
+                    fastser_xdecref(old)
+                show(d, out[start + i])
     finally:
         d.open = open.next
-        slots_free(columns, n * width)
+        if columns != NULL:
+            columns_free(columns, width, n)
+        if scratch != NULL:
+            slots_free(scratch, width * CHUNK)
     d.depth -= 1
-    return 0
-
-
-cdef inline int decode_column(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    if n == 1:
-        claim(d, 1)    # which decode_items does for more than one only
-    return decode_items(d, out, n)
-
-
-cdef int make_rows(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t width, bint is_list, Py_ssize_t first) except -1:
-    cdef Py_ssize_t i
-    for i in range(n):
-        out[i] = new_sequence(d, width, is_list)
-        set_number(d, first + i, out[i])
     return 0
 
 
@@ -1227,12 +1360,13 @@ cdef PyObject* decode_record(Decoder* d) except NULL:
 
 cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     """n dicts of one shape, a run for each key."""
-    cdef Py_ssize_t i, j, count, first = number(d, n), position
+    cdef Py_ssize_t i = 0, j, start, m, count, first = number(d, n), position = 0
     cdef ShapeSeen* shape = read_shape(d)
     cdef PyObject* template = template_of(d, shape)
-    cdef PyObject** columns
-    cdef PyObject** keys
+    cdef PyObject** scratch = NULL
+    cdef PyObject** keys = NULL
     cdef PyObject* key
+    cdef Column* columns = NULL
     count = shape.count
     if n > d.budget // count:
         return unbacked(d, <uint64_t> n * count)
@@ -1241,11 +1375,8 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         return bad(d, "a shape of different keys", "one with a key twice")
     descend(d)
     fastser_incref(template)
-    columns = slots_new(n * count + count)
-    keys = columns + n * count
     try:
-        position = 0
-        i = 0
+        keys = slots_new(count)
         while fastser_dict_next(template, &position, &key, NULL):
             fastser_incref(key)
             keys[i] = key
@@ -1254,18 +1385,25 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             for i in range(n):
                 out[i] = dict_copy(template)
                 set_number(d, first + i, out[i])
-        for j in range(count):
-            d.budget += n
-            decode_column(d, columns + j * n, n)
-        for i in range(n):
-            if not d.has_refs:
-                out[i] = dict_copy(template)
-            for j in range(count):
-                dict_set(out[i], keys[j], columns[j * n + i])
-                fastser_decref(columns[j * n + i])
-                columns[j * n + i] = NULL
+        columns = open_columns(d, count, n)
+        scratch = slots_new(count * CHUNK)
+        for start in range(0, n, CHUNK):
+            m = min(n - start, <Py_ssize_t> CHUNK)
+            read_columns(d, columns, count, scratch, start, m)
+            for i in range(m):
+                if not d.has_refs:
+                    out[start + i] = dict_copy(template)
+                for j in range(count):
+                    dict_set(out[start + i], keys[j], scratch[j * CHUNK + i])
+                    fastser_decref(scratch[j * CHUNK + i])
+                    scratch[j * CHUNK + i] = NULL
     finally:
-        slots_free(columns, n * count + count)
+        if columns != NULL:
+            columns_free(columns, count, n)
+        if scratch != NULL:
+            slots_free(scratch, count * CHUNK)
+        if keys != NULL:
+            slots_free(keys, count)
         fastser_decref(template)
     d.depth -= 1
     return 0
@@ -1321,6 +1459,11 @@ cdef int decode_nullable(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef const uint8_t* bits = take_bits(d, n)
     cdef Py_ssize_t i
     cdef PyObject* filler
+    if d.at < d.end and d.at[0] == TAG_BOOLS:
+        d.at += 1
+        claim(d, n)
+        read_truths(bits, take_bits(d, n), out, 0, n)
+        return 0
     decode_items(d, out, n)
     for i in range(n):
         if not bits[i >> 3] >> (i & 7) & 1:
@@ -1387,43 +1530,12 @@ cdef int decode_items(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 
 
 cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
-    cdef Py_ssize_t i, size = 0
+    cdef Py_ssize_t i, k, size = 0
     cdef const char* data
     cdef PyObject* constant
-    if tag == TAG_TEXT:
-        return decode_texts(d, out, n)
-    if tag == TAG_INT8:
-        int8s = take_i8(d, n)
-        for i in range(n):
-            out[i] = new_long(int8s[i])
-        return 0
-    if tag == TAG_INT16:
-        int16s = take_i16(d, n)
-        for i in range(n):
-            out[i] = new_long(int16s[i])
-        return 0
-    if tag == TAG_INT32:
-        int32s = take_i32(d, n)
-        for i in range(n):
-            out[i] = new_long(int32s[i])
-        return 0
-    if tag == TAG_INT64:
-        int64s = take_i64(d, n)
-        for i in range(n):
-            out[i] = new_long(int64s[i])
-        return 0
-    if tag == TAG_FLOAT:
-        floats = take_f64(d, n)
-        for i in range(n):
-            out[i] = new_float(floats[i])
-        return 0
-    if tag == TAG_BOOLS:
-        bits = take_bits(d, n)
-        for i in range(n):
-            constant = fastser_true if bits[i >> 3] >> (i & 7) & 1 else fastser_false
-            fastser_incref(constant)
-            out[i] = constant
-        return 0
+    cdef LeafRun run
+    if open_leaf_run(d, tag, n, &run):
+        return read_leaf_run(d, &run, out, 0, n)
     if tag == TAG_GENERIC:
         for i in range(n):
             out[i] = decode_value(d)
@@ -1514,8 +1626,8 @@ cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1
     else:
         d.at -= 1
         return bad(d, f"the tag of {n} items", tag)
+    fastser_incref_constant(constant, n)
     for i in range(n):
-        fastser_incref(constant)
         out[i] = constant
     return 0
 

@@ -913,26 +913,23 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
     cdef size_t mark = e.blocks.size
     cdef uint64_t* lengths = <uint64_t*> block_new(e, n)
     cdef uint64_t largest = 0
-    cdef Py_ssize_t i, total = 0
-    cdef PyObject** flat
-    cdef list members = []
+    cdef Py_ssize_t i, position, at = 0, total = 0
+    cdef PyObject** members
     for i in range(n):
-        members.append(list(<object> items[i]))
-        lengths[i] = len(<list> members[i])
+        lengths[i] = fastser_set_size(items[i])
         total += lengths[i]
         if lengths[i] > largest:
             largest = lengths[i]
     write_tag(e, TAG_SET if t == fastser_set_type else TAG_FROZENSET)
     write_lengths(e, lengths, n, largest)
     if total:
-        flat = block_new(e, total)
-        total = 0
+        members = block_new(e, total)
         for i in range(n):
-            if lengths[i]:
-                memcpy(flat + total, fastser_list_items(<PyObject*> members[i]), lengths[i] * sizeof(PyObject*))
-            total += lengths[i]
+            position = 0
+            while fastser_set_next(items[i], &position, &members[at]):
+                at += 1
         block_own(e, total)
-        encode_items(e, flat, total)
+        encode_items(e, members, total)
     blocks_leave(e, mark)
     return 0
 
@@ -1125,6 +1122,8 @@ cdef Py_ssize_t encode_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1
     cdef int kind
     if t == fastser_int_type or t == fastser_float_type or (t == fastser_str_type and not repeats(e, items, n)):
         return encode_hot_run(e, items, n, t)
+    if t == fastser_bool_type or t == fastser_none_type:
+        return encode_truth_run(e, items, n)
     k = 1
     while k < n and fastser_type(items[k]) == t:
         k += 1
@@ -1184,6 +1183,27 @@ cdef Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n, PyObj
     c.text.size = text
     c.text_offsets.size = offsets
     return 0
+
+
+cdef Py_ssize_t encode_truth_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """True, False and None: a bitmap, or two."""
+    cdef Py_ssize_t k = 0, missing = 0
+    while k < n and is_truth(items[k]):
+        missing += items[k] == fastser_none
+        k += 1
+    if not is_worth_it(k, n) or (missing == k and k < n):
+        return 0
+    write_concat(e, k, n)
+    if missing == k:
+        write_tag(e, TAG_NONE)
+        return k
+    if missing:
+        write_tag(e, TAG_NULLABLE)
+        write_bits(e, items, k, fastser_none, True)
+        e.claimed += k
+    write_tag(e, TAG_BOOLS)
+    write_bits(e, items, k, fastser_true, False)
+    return k
 
 
 cdef Py_ssize_t encode_big_int_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
@@ -1356,57 +1376,58 @@ cdef bint encode_indexed(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t 
 # --- mixed types --------------------------------------------------------------------------------------------------------
 
 
-cdef inline PyObject* group_key(PyObject* o) noexcept:
-    """What items of a group have in common: their type, or being an int beyond 64 bits."""
-    if is_big_int(o):
-        return <PyObject*> _big_int_key
-    return fastser_type(o)
+cdef Py_ssize_t type_groups(PyObject** items, Py_ssize_t n, uint8_t* index, PyObject** types) noexcept:
+    """Group items by type, eight of them at most; the number of groups, 0 for more."""
+    cdef uint8_t slots[64]     # where a type is likely to be in `types`: random types must not be guessed at
+    cdef Py_ssize_t i, g, count = 0
+    cdef PyObject* t
+    memset(slots, 0, sizeof(slots))
+    types[0] = NULL
+    for i in range(n):
+        t = fastser_type(items[i])
+        g = slots[(<size_t> t >> 5) & 63]
+        if types[g] != t:
+            g = 0
+            while g < count and types[g] != t:
+                g += 1
+            if g == count:
+                if count == 8:
+                    return 0
+                types[count] = t
+                count += 1
+            slots[(<size_t> t >> 5) & 63] = <uint8_t> g
+        index[i] = <uint8_t> g
+    return count
 
 
 cdef Py_ssize_t encode_mixed(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssize_t stretch) except -1:
     """Items that are no run: nullable, groups of runs, or a stretch of values; how many were written."""
     cdef size_t mark = e.blocks.size
     cdef PyObject* types[8]
-    cdef Py_ssize_t counts[8]
-    cdef Py_ssize_t i, g, count = 0
+    cdef Py_ssize_t i, count
     cdef PyObject* t
     cdef uint8_t* index
     if n < GROUPS_MIN:
         return encode_generic(e, items, n, n)
     index = <uint8_t*> block_new(e, (n >> 3) + 1)
-    for i in range(n):
-        t = group_key(items[i])
-        g = 0
-        while g < count and types[g] != t:
-            g += 1
-        if g == count:
-            if count == 8:
-                blocks_drop(e, mark)
-                return encode_generic(e, items, n, stretch)
-            types[g] = t
-            counts[g] = 0
-            count += 1
-        counts[g] += 1
-        index[i] = <uint8_t> g
-    if count == 1 and types[0] == fastser_dict_type:
+    count = type_groups(items, n, index, types)
+    if count == 1 and types[0] == fastser_int_type:
+        count = 2    # or there would have been a run
+        for i in range(n):
+            index[i] = is_big_int(items[i]) != is_big_int(items[0])
+    elif count == 1 and types[0] == fastser_dict_type:
         count = shape_groups(e, items, n, index)
-        if count * 4 <= n and count > 1:
-            i = encode_groups(e, items, n, count, index)
-            blocks_leave(e, mark)
-            return i
-        blocks_drop(e, mark)
-        if n >= RUN_MIN:
-            i = encode_mapping_run(e, items, n)
-            if i:
-                return i
-        return encode_generic(e, items, n, stretch)
-    if count == 2 and (types[0] == fastser_none_type or types[1] == fastser_none_type):
+        if count == 1 or count * 4 > n:
+            blocks_drop(e, mark)
+            i = encode_mapping_run(e, items, n) if n >= RUN_MIN else 0
+            return i if i else encode_generic(e, items, n, stretch)
+    elif count == 2 and (types[0] == fastser_none_type or types[1] == fastser_none_type):
         t = types[1] if types[0] == fastser_none_type else types[0]
         if not kind_of(t) & NUMBERED:
             encode_nullable(e, items, n, t)
             blocks_leave(e, mark)
             return n
-    if count == 1 or count * 4 > n:
+    if count < 2 or count * 4 > n:
         blocks_drop(e, mark)
         return encode_generic(e, items, n, stretch)
     i = encode_groups(e, items, n, count, index)
@@ -1650,7 +1671,6 @@ cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fal
 
 
 cdef object _cloudpickle = "cloudpickle"
-cdef object _big_int_key = object()
 
 
 def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):

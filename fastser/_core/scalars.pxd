@@ -89,6 +89,10 @@ cdef inline int write_bits(Encoder* e, PyObject** items, Py_ssize_t n, PyObject*
     return 0
 
 
+cdef inline bint is_truth(PyObject* o) noexcept nogil:
+    return o == fastser_true or o == fastser_false or o == fastser_none
+
+
 cdef inline int write_floats(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef double* out = <double*> room(buffer_extend(&e.columns.f64, n * 8))
     cdef Py_ssize_t i
