@@ -2,7 +2,7 @@
 
 import datetime
 import decimal
-import math
+import enum
 import struct
 import uuid
 import zoneinfo
@@ -14,7 +14,8 @@ import numpy as np
 _SHAREABLE = (list, dict, set, bytearray, tuple, frozenset, np.ndarray)
 _SEQUENCES = (list, tuple)
 _SETS = (set, frozenset)
-_ATOMS = (str, bytes, bytearray, int, bool, type(None), type(...), type(NotImplemented), type, np.dtype)
+_ATOMS = (str, bytes, bytearray, int, bool, type(None), type(...), type(NotImplemented))
+_SUBCLASSED = (str, bytes, bytearray, int, float, complex)
 
 
 def same(expected: Any, found: Any, *, identity: str | None = "graph") -> bool:
@@ -141,10 +142,12 @@ def _parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
     elif isinstance(a, uuid.UUID):
         _check((a.int, a.is_safe) == (b.int, b.is_safe), path, (a, a.is_safe), (b, b.is_safe))
         return []
-    elif not hasattr(a, "__dict__"):
+    elif isinstance(a, (type, enum.Enum)) or not hasattr(a, "__dict__"):
         _check(a == b, path, a, b)
         return []
     else:
+        if isinstance(a, _SUBCLASSED):
+            _check(a == b, path, a, b)
         parts = []
     if hasattr(a, "__dict__"):
         parts += [(x, y, (path, ".__dict__")) for x, y in zip(sorted(vars(a).items()), sorted(vars(b).items()), strict=True)]

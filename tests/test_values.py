@@ -1,8 +1,10 @@
 """Every native type comes back as it was: alone, in runs of every length around a threshold, and among others."""
 
+import collections
 import copy
 import datetime as dt
 import decimal
+import enum
 import math
 import pickle
 import struct
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.core
 
 # Around everything that decides how a run is written: bytes of bitmaps, shortest runs and groups, stretches, widths.
 LENGTHS = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300]
-FEW = [1, 2, 7, 8, 16, 17, 64, 65]
+FEW = [2, 7, 8, 17, 65]
 
 
 def round_trip(value):
@@ -53,7 +55,7 @@ FLOATS = [
     *(double(payload) for payload in (0x7FF8000000ABCDEF, 0xFFF8000000000000, 0x7FF0000000000001, 0xFFFFFFFFFFFFFFFF)),
 ]
 COMPLEX = [0j, complex(-0.0, -0.0), complex(math.nan, math.inf), complex(FLOATS[-1], FLOATS[-2]), 1 - 2j]
-TEXT_LENGTHS = [0, 1, 2, 3, 63, 64, 65, 255, 256, 257, 1365, 1366, 2047, 2048, 2049, 4095, 4096, 4097, 70000]
+TEXT_LENGTHS = [0, 1, 2, 3, 63, 64, 65, 256, 1365, 1366, 2047, 2048, 2049, 4095, 4096, 4097, 20000]
 # One character of each storage kind and UTF-8 width, NUL, and what UTF-8 does not take.
 CHARACTERS = ["\0", "a", "\x7f", "\x80", "é", "ÿ", "Ā", "߿", "ࠀ", "日", "\uffff", "\U00010000", "😀", "\U0010ffff", "\ud800", "\udbff", "\udc00", "\udfff"]
 TEXTS = [
@@ -174,7 +176,7 @@ def test_runs_of_one_value(value):
 
 @pytest.mark.parametrize("value", VALUES)
 def test_columns_of_one_value(value):
-    for length in (1, 2, 8, 16, 65):
+    for length in (2, 8, 17):
         assert round_trip([{"a": i, "b": fresh(value)} for i in range(length)])
         assert round_trip([(fresh(value), i) for i in range(length)])
         assert round_trip([[fresh(value)] * (i % 3) for i in range(length)])
@@ -200,7 +202,7 @@ def test_runs_of_one_kind(kind):
 @pytest.mark.parametrize("odd", [None, True, 5, 2**70, -(2**63), 1.5, "odd", "\ud800", b"odd", [1], {"a": 1}, (), ...], ids=repr)
 def test_odd_one_out(kind, odd):
     values = KINDS[kind]
-    for length in (2, 7, 8, 17, 65):
+    for length in (2, 8, 17, 65):
         for position in {0, 1, length // 2, length - 2, length - 1}:
             run = [fresh(values[i % len(values)]) for i in range(length)]
             run[position] = odd
@@ -302,7 +304,7 @@ def test_text_of_every_length(character):
 
 
 def test_every_character():
-    assert round_trip([chr(i) for i in range(0x110000) if i < 0x3000 or i % 251 == 0])
+    assert round_trip([chr(i) for i in range(0x110000) if i < 0x900 or i % 251 == 0])
     assert round_trip("".join(map(chr, range(0xD800))))
     assert round_trip("".join(map(chr, range(0x110000))))
 
@@ -369,7 +371,7 @@ def test_containers_of_every_length_in_each_other(outer, inner):
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_containers_of_every_length(make):
-    for length in (*LENGTHS, 255, 256, 257, 1000, 70000):
+    for length in (*LENGTHS, 255, 256, 257, 1000, 33000):
         assert round_trip(make(range(length)))
     for length in LENGTHS:
         assert round_trip(make([str(i) for i in range(length)]))
@@ -388,7 +390,7 @@ def test_emptiness():
 
 
 def test_nothing_but_none():
-    for length in (*LENGTHS, 10000):
+    for length in (*LENGTHS, 3000):
         assert round_trip([None] * length)
         assert round_trip([[None] * length for _ in range(3)])
         assert round_trip([{"a": None, "b": None} for _ in range(length)])
@@ -415,7 +417,7 @@ def test_rows_of_every_width():
 
 @pytest.mark.parametrize("width", [1, 2, 5, 6, 31, 32, 33, 64, 127, 128, 254, 255, 256, 257, 300, 1000])
 def test_dicts_of_every_width(width):
-    for length in (1, 2, 7, 8, 16, 17, 65):
+    for length in (1, 2, 7, 8, 16, 17) if width < 200 else (1, 2, 17):
         assert round_trip([{f"key {j}": i for j in range(width)} for i in range(length)])
         assert round_trip([{f"key {j}": (i, None, "x", 1.5)[j % 4] for j in range(width)} for i in range(length)])
         assert round_trip([[{f"key {j}": i for j in range(width)}] for i in range(length)])
@@ -490,7 +492,7 @@ def test_keys_that_are_not_equal_to_themselves():
 
 
 def test_long_dicts():
-    for length in (1000, 100000):
+    for length in (1000, 40000):
         assert round_trip({str(i): i for i in range(length)})
         assert round_trip({i: str(i) for i in range(length)})
     assert round_trip({i if i % 2 else str(i): i for i in range(1000)})
@@ -498,8 +500,6 @@ def test_long_dicts():
 
 def test_subclasses_are_not_taken_for_their_bases():
     # What is not of exactly a native type keeps its own one, in a run of its base's too.
-    import collections
-
     values = [collections.OrderedDict(a=1), collections.defaultdict(list, a=[1]), collections.Counter("abca"), Row(1, 2), Int(5), Text("t"), Flag.B]
     bases = [{"a": 1}, {"a": [1]}, {"a": 1}, (1, 2), 5, "t", 1]
     for value, base in zip(values, bases):
@@ -507,9 +507,6 @@ def test_subclasses_are_not_taken_for_their_bases():
             found = fastser.loads(fastser.dumps(run))
             assert same(run, found, identity=None)
 
-
-import collections  # noqa: E402
-import enum  # noqa: E402
 
 Row = collections.namedtuple("Row", "a b")
 
@@ -565,6 +562,7 @@ def test_every_day_of_a_leap_cycle():
 def test_decimals_do_not_depend_on_the_context():
     values = [Decimal("1.23456789012345678901234567890"), Decimal("sNaN"), Decimal("1E+999999"), Decimal("-0")]
     frame = fastser.dumps(values)
+    # The text of a Decimal, its constructor and its comparisons may look at the context.
     with decimal.localcontext() as context:
         context.prec = 3
         context.Emax = 5
