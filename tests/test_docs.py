@@ -111,6 +111,48 @@ def test_readme_lists_what_is_there():
     assert {name for name in present if not name.endswith(".pxd")} <= named
 
 
+# --- what the pages say of the sources ---------------------------------------------------------------------------------
+
+TAGS = (ROOT / "fastser" / "_core" / "tags.pxd").read_text(encoding="utf-8")
+
+
+def constants(prefix):
+    """{name without the prefix: value} of the numbers in tags.pxd."""
+    found = re.findall(rf"^    {prefix}(\w+) = (\d+)", TAGS, re.MULTILINE)
+    return {name: int(value) for name, value in found}
+
+
+def listed(text, heading):
+    """{name: value} of the table rows that begin with numbers and names, under one heading of format.md."""
+    section = re.search(rf"^#+ {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+    rows = re.findall(r"^\| ([\d, ]+)(?: \+ v)? \| ((?:`\w+`(?:, )?)+) \|", section, re.MULTILINE)
+    found = {}
+    for values, names in rows:
+        found.update(zip(re.findall(r"\w+", names), map(int, values.split(",")), strict=True))
+    return found
+
+
+def test_the_format_page_lists_the_constants_of_the_sources():
+    text = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
+    columns = {name.upper(): value for name, value in listed(text, "Columns").items()}
+    assert columns == {name: value for name, value in constants("COLUMN_").items() if name != "COUNT"}
+    assert listed(text, "The frame") == {f"FLAG_{n}": v for n, v in constants("FLAG_").items()}
+    bodies = constants("BODY_")
+    tags = listed(text, "The grammar")
+    assert {name: tags.pop(name) for name in bodies if name in tags} | {"ALIGNMENT": bodies["ALIGNMENT"]} == bodies
+    assert tags == constants("TAG_")
+    assert f"# The format, version {constants('FORMAT_')['VERSION']}\n" in text
+
+
+def test_the_design_page_names_what_the_sources_define():
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    files = [path for path in (ROOT / "fastser").rglob("*.p*") if path.suffix in (".py", ".pyx", ".pxd")]
+    words = set(re.findall(r"\w+", "\n".join(path.read_text(encoding="utf-8") for path in files)))
+    words |= {path.name for path in files} | set(constants("TAG_")) | set(constants("BODY_"))
+    named = set(re.findall(r"`(\w+(?:\.\w+)?)`", text))
+    assert {name for name in named if name not in words and not set(name.split(".")) <= words} == set()
+
+
 # --- docstrings --------------------------------------------------------------------------------------------------------
 
 MODULES = ["fastser.api", "fastser.errors", "fastser.fallback", "fastser.locate", "fastser._core.packed"]
