@@ -2,6 +2,7 @@
 
     python tests/fuzz_loads.py --seconds 600 --seed 7
     python tests/fuzz_loads.py --objects            round trips of random objects instead
+    python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
 
 A worker process damages frames of random objects, or writes frames of random tags, and loads them: the outcome must be
 a value, a DecodeError or a DepthError. A crash, a hang, memory beyond what the frame backs and any other exception are
@@ -224,7 +225,7 @@ def damage_bytes(rng, frame, other):
     return bytes(out)
 
 
-def damage_columns(rng, frame, other):
+def damage_columns(rng, frame, other, as_row=False):
     """Damage that keeps the frame well-formed, so that the tags meet the wrong payload."""
     columns, others = frames.parse(frame), frames.parse(other)
     flags = columns.pop("flags")
@@ -267,6 +268,8 @@ def damage_columns(rng, frame, other):
             sizes = [len(item) for item in columns["buffers"]]
             sizes[rng.randrange(len(sizes))] = rng.choice(EDGES)
             extra["body_sizes"] = sizes
+    if as_row:
+        return columns | {"tags": bytes(tags), "flags": flags}
     return frames.build(bytes(tags), flags=flags, **columns, **extra)
 
 
@@ -288,6 +291,36 @@ def random_tags(rng, _frame, other):
     )  # fmt: skip
 
 
+def arrow_row(rng, columns):
+    """A row of these columns as pyarrow makes it, in any layout that a reader takes; valid Arrow always."""
+    import pyarrow as pa
+
+    numbers = {"i64": pa.int64(), "f64": pa.float64(), "i32": pa.int32(), "i16": pa.int16(), "i8": pa.int8()}
+    fields = [pa.array([1], pa.uint8()), pa.array([columns["flags"] & 7], pa.uint8())]
+    for name in frames.COLUMNS:
+        items = columns[name]
+        if name in numbers:
+            bits = numbers[name].bit_width
+            if name != "f64":
+                items = [(item + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1) for item in items]
+            values = pa.array(items, numbers[name])
+        elif name in ("bits", "tags"):
+            values = pa.array(list(items), pa.uint8())
+        elif name == "text":
+            values = pa.array(items, rng.choice((pa.utf8(), pa.large_utf8(), pa.string_view())))
+        else:
+            values = pa.array(items, rng.choice((pa.binary(), pa.large_binary(), pa.binary_view())))
+        before = rng.randrange(3) if len(values) else 0  # items of other rows, before and after
+        values = pa.concat_arrays([values[: min(before, len(values))], values, values[:1]])
+        start = min(before, len(values) - 1) if len(items) else 0
+        large = rng.random() < 0.5
+        offsets = pa.array([start, start + len(items)], pa.int64() if large else pa.int32())
+        fields.append((pa.LargeListArray if large else pa.ListArray).from_arrays(offsets, values))
+    row = pa.StructArray.from_arrays(fields, [f"c{i}" for i in range(len(fields))])
+    row.validate(full=True)
+    return row
+
+
 # --- one worker --------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +335,28 @@ def frames_of(rng, fastser, count):
         if len(frame) < 20_000:
             out.append(frame)
     return out
+
+
+def load_row(fastser, row):
+    try:
+        fastser.loads(row, safe=True)
+    except (fastser.DecodeError, fastser.DepthError):
+        pass
+
+
+def work_on_rows(seed, path):
+    import fastser
+
+    rng = random.Random(seed)
+    corpus = frames_of(rng, fastser, 60)
+    with open(path, "r+b", buffering=0) as note:
+        for _ in range(BATCH // 10):
+            columns = damage_columns(rng, rng.choice(corpus), rng.choice(corpus), as_row=True)
+            note.seek(0)
+            note.write(struct.pack("<Q", 0) + repr(columns).encode())
+            faulthandler.dump_traceback_later(HANG, exit=True)
+            load_row(fastser, arrow_row(rng, columns))
+            faulthandler.cancel_dump_traceback_later()
 
 
 def load(fastser, frame, rng):
@@ -368,13 +423,13 @@ def work_on_objects(seed, path):
 # --- the driver --------------------------------------------------------------------------------------------------------
 
 
-def run(seed, *, objects=False, limit=True):
+def run(seed, kind="frames", *, limit=True):
     """One worker; None, or what went wrong."""
     with tempfile.NamedTemporaryFile(suffix=".frame", delete=False) as note:
         note.write(bytes(16))
     command = [sys.executable, "-X", "faulthandler", __file__, "--worker", str(seed), note.name]
     path = os.pathsep.join(filter(None, sys.path))  # where this process found the package, in whatever way it was told
-    command += ["--objects"] * objects + ["--no-limit"] * (not limit)
+    command += [f"--{kind}"] * (kind != "frames") + ["--no-limit"] * (not limit)
     environment = {**os.environ, "PYTHONPATH": path}
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if process.returncode == 0:
@@ -390,7 +445,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--objects", action="store_true", help="round trips of random objects")
+    parser.set_defaults(kind="frames")
+    parser.add_argument("--objects", action="store_const", dest="kind", const="objects", help="round trips of random objects")
+    parser.add_argument("--rows", action="store_const", dest="kind", const="rows", help="Arrow rows instead of frames")
     parser.add_argument("--no-limit", action="store_true", help="no limit of memory: sanitizers reserve terabytes")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -402,12 +459,12 @@ def main():
                 used = int(statm.read().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         seed, path = options.worker
-        (work_on_objects if options.objects else work_on_frames)(int(seed), path)
+        {"frames": work_on_frames, "objects": work_on_objects, "rows": work_on_rows}[options.kind](int(seed), path)
         return 0
     end = time.monotonic() + options.seconds
     seed, failures = options.seed, 0
     while time.monotonic() < end:
-        failure = run(seed, objects=options.objects, limit=not options.no_limit)
+        failure = run(seed, options.kind, limit=not options.no_limit)
         if failure:
             failures += 1
             print(failure, flush=True)

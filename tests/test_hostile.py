@@ -757,7 +757,7 @@ def test_fuzz(seed):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the worker limits its memory by /proc")
 def test_fuzz_round_trips():
-    assert fuzz_loads.run(1, objects=True) is None
+    assert fuzz_loads.run(1, "objects") is None
 
 
 def harmless():
