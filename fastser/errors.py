@@ -48,6 +48,10 @@ def depth_exceeded(path: str | None, max_depth: int, *, decoding: bool, stack: b
     return DepthError(f"{_FIRST_SENTENCE} {what}: {remedy}.")
 
 
+def contains_itself(path: str) -> DepthError:
+    return DepthError(f"{_FIRST_SENTENCE} {shorten(path)} contains itself: keep track_refs on.")
+
+
 def pickle_recursed(path: "str | None", type_name: str) -> DepthError:
     where = f" at {shorten(path)}" if path else ""
     return DepthError(
@@ -132,7 +136,7 @@ def cannot_rebuild(what: str, reason: object, offset: int | str) -> DecodeError:
 
 
 def unsafe(what: str, offset: int | str) -> UnsafeDataError:
-    return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame; list its class in allow, or trust the data")
+    return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame: load it without safe only if you trust where it comes from")
 
 
 def not_readable(found: object) -> TypeError:

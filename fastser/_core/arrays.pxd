@@ -36,6 +36,17 @@ cdef extern from *:
 
     #define fastser_descr_alignment(d) ((Py_ssize_t) PyDataType_ALIGNMENT(fastser_descr(d)))
     #define fastser_descr_has_objects(d) PyDataType_REFCHK(fastser_descr(d))
+    /* Whether one description serves both.  Of structured dtypes numpy's idea of equivalence leaves
+       titles and alignment out, so that these must be the same object. */
+    static inline int fastser_descrs_alike(PyObject *a, PyObject *b) {
+        if (a == b)
+            return 1;
+        return fastser_descr_type_num(a) == fastser_descr_type_num(b)
+            && fastser_descr_type_num(a) < NPY_NTYPES_LEGACY
+            && !PyDataType_HASFIELDS(fastser_descr(a)) && !PyDataType_HASFIELDS(fastser_descr(b))
+            && PyDataType_METADATA(fastser_descr(a)) == NULL && PyDataType_METADATA(fastser_descr(b)) == NULL
+            && PyArray_EquivTypes(fastser_descr(a), fastser_descr(b));
+    }
     #define fastser_descr_has_subarray(d) PyDataType_HASSUBARRAY(fastser_descr(d))
     static inline PyObject *fastser_new_array(PyObject *descr, int ndim, Py_ssize_t *dims, const char *data, int flags) {
         Py_INCREF(descr);    /* which PyArray_NewFromDescr steals */
@@ -113,6 +124,7 @@ cdef extern from *:
     PyObject* fastser_descr_scalar_type(PyObject* descr) noexcept           # borrowed
     Py_ssize_t fastser_descr_alignment(PyObject* descr) noexcept
     bint fastser_descr_has_objects(PyObject* descr) noexcept
+    bint fastser_descrs_alike(PyObject* a, PyObject* b) noexcept
     bint fastser_descr_has_subarray(PyObject* descr) noexcept
     PyObject* fastser_new_array(PyObject* descr, int ndim, Py_ssize_t* dims, const char* data, int flags) except NULL
     PyObject* fastser_new_empty_array(PyObject* descr, int ndim, Py_ssize_t* dims, bint fortran) except NULL
@@ -147,10 +159,10 @@ cdef inline bint array_is_gathered(PyObject* o) noexcept:
 
 
 cdef inline bint arrays_alike(PyObject* a, PyObject* b) noexcept:
-    """Same dtype object, shape and order: one description serves both."""
+    """Same dtype, shape and order: one description serves both."""
     cdef int ndim = fastser_array_ndim(a)
     return (
-        fastser_array_descr(a) == fastser_array_descr(b)
+        fastser_descrs_alike(fastser_array_descr(a), fastser_array_descr(b))
         and ndim == fastser_array_ndim(b)
         and array_order(a) == array_order(b)
         and (ndim == 0 or memcmp(fastser_array_dims(a), fastser_array_dims(b), ndim * sizeof(Py_ssize_t)) == 0)

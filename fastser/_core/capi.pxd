@@ -249,6 +249,7 @@ cdef extern from "Python.h":
     PyObject* new_utf8 "PyUnicode_DecodeUTF8"(const char* data, Py_ssize_t size, const char* errors) except NULL
     PyObject* new_list "PyList_New"(Py_ssize_t size) except NULL
     PyObject* new_tuple "PyTuple_New"(Py_ssize_t size) except NULL
+    PyObject* new_dict "PyDict_New"() except NULL
     PyObject* new_set "PySet_New"(PyObject* iterable) except NULL
     PyObject* new_frozenset "PyFrozenSet_New"(PyObject* iterable) except NULL
     PyObject* new_slice "PySlice_New"(PyObject* start, PyObject* stop, PyObject* step) except NULL

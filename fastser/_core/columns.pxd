@@ -11,9 +11,8 @@ from fastser._core.buffer cimport (
 
 cdef struct Body:
     # One large buffer.  `owner` keeps `data` alive (a strong reference in Columns, borrowed in View).
-    # When `gather` is set, `owner` is an ndarray that is not contiguous in the wanted order: its
-    # elements are copied straight to their destination and `data` is NULL.
-    # gather: 0 no, 1 in C order, 2 in Fortran order
+    # When `gather` is set, `owner` is an ndarray that is not contiguous: its elements are copied
+    # straight to their destination, in C order, and `data` is NULL.
     const char* data
     uint64_t size
     PyObject* owner

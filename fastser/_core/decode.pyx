@@ -310,6 +310,13 @@ cdef inline void fill_slots(PyObject** slots, PyObject** items, Py_ssize_t size)
         fastser_xdecref(old)
 
 
+cdef object hashed_members(PyObject* o):
+    """What the hash of a frozenset or slice looks at."""
+    if fastser_type(o) == fastser_slice_type:
+        return ((<object> o).start, (<object> o).stop, (<object> o).step)
+    return <object> o
+
+
 cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     """How many objects hashing or comparing o meets, those that are shared counted each time.
 
@@ -334,16 +341,19 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     if entry.value == 0:
         bad(d, "a key that can be hashed", "one that contains itself")
     entry.value = 0    # on the path
+    fastser_incref(o)  # or its address might come to stand for another
     if t == fastser_tuple_type:
         for i in range(fastser_tuple_size(o)):
             size += unfolded(d, fastser_tuple_items(o)[i], depth + 1)
             size = min(size, <uint64_t> HASHING_MAX + 1)
     else:
-        for member in (<frozenset> <object> o if t == fastser_frozenset_type
-                       else ((<object> o).start, (<object> o).stop, (<object> o).step)):
+        for member in hashed_members(o):
             size += unfolded(d, <PyObject*> member, depth + 1)
             size = min(size, <uint64_t> HASHING_MAX + 1)
-    memo_entry(&d.sizes, o).value = <Py_ssize_t> size
+    entry = memo_entry(&d.sizes, o)
+    if entry == NULL:
+        raise MemoryError()
+    entry.value = <Py_ssize_t> size
     return size
 
 
@@ -386,8 +396,8 @@ cdef bint leads_to_open(Decoder* d, PyObject* o) except -1:
         for i in range(fastser_tuple_size(o)):
             if leads_to_open(d, fastser_tuple_items(o)[i]):
                 return True
-    elif fastser_type(o) == fastser_frozenset_type:
-        for member in <frozenset> <object> o:
+    elif fastser_type(o) == fastser_frozenset_type or fastser_type(o) == fastser_slice_type:
+        for member in hashed_members(o):
             if leads_to_open(d, <PyObject*> member):
                 return True
     return False
@@ -408,7 +418,7 @@ cdef int check_reopened(Decoder* d) except -1:
     """A tuple may contain itself through a list or dict, never through tuples alone: nothing else could make one."""
     cdef size_t i
     if d.reopened.count:
-        memo_release(&d.sizes)
+        sizes_release(d)
         for i in range(d.reopened.mask + 1):
             if d.reopened.entries[i].key != NULL and d.reopened.entries[i].value >= 0:
                 unfolded(d, <PyObject*> d.reopened.entries[i].key, 0)
@@ -1772,7 +1782,7 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
     safe : bool
         Refuse what would import, call or unpickle.
     allow : sequence
-        Classes that may be rebuilt all the same.
+        Classes that may be rebuilt from their fields all the same.  Pickled parts are refused whatever it holds.
     max_depth : int
         How many containers may lie within each other.
 

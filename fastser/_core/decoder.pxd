@@ -52,7 +52,7 @@ cdef struct Decoder:
     PyObject* owner           # what the memory belongs to; the base of arrays; borrowed
     int writable
     OpenTuples* open          # the tuples that are being filled, innermost first
-    Memo sizes                # of tuples and frozensets, items of items counted; see decode.unfolded
+    Memo sizes                # of tuples and frozensets, items of items counted; the keys are strong references
     Memo reopened             # tuples that were referred to before they were full
     uint64_t hashing          # how many more items may be hashed
     int shares                # what a key holds may be met twice
@@ -60,6 +60,16 @@ cdef struct Decoder:
     int foreign               # user code may run
     int safe
     int text_is_ascii         # the whole column; -1 not looked at
+
+
+cdef inline void sizes_release(Decoder* d) noexcept:
+    cdef Memo sizes = d.sizes
+    cdef size_t i
+    memset(&d.sizes, 0, sizeof(Memo))
+    if sizes.count:
+        for i in range(sizes.mask + 1):
+            fastser_xdecref(<PyObject*> sizes.entries[i].key)
+    memo_release(&sizes)
 
 
 cdef inline void decoder_release(Decoder* d) noexcept:
@@ -78,7 +88,7 @@ cdef inline void decoder_release(Decoder* d) noexcept:
     for i in range(<Py_ssize_t> (d.shapes.size // sizeof(ShapeSeen))):
         fastser_xdecref((<ShapeSeen*> d.shapes.data)[i].template)
     buffer_release(&d.shapes)
-    memo_release(&d.sizes)
+    sizes_release(d)
     memo_release(&d.reopened)
     fastser_xdecref(d.dtypes)
 

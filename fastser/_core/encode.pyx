@@ -179,6 +179,20 @@ cdef int write_unsigned(Encoder* e, const uint64_t* values, Py_ssize_t n, uint64
     return write_varint(e, size)
 
 
+cdef int check_open(Encoder* e, Py_ssize_t number) except -1:
+    """Before referring to an object that a reader may not have finished.
+
+    A reader fills the tuples of a run together.  Until then they may be referred to from lists, but
+    not hashed; frozensets are not even made.
+    """
+    cdef OpenRun* run = e.open
+    while run != NULL:
+        if run.first <= number < run.first + run.count and (run.frozen or e.hashed):
+            return restart(e, RESTART_SINGLY)
+        run = run.next
+    return 0
+
+
 cdef int write_references(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     """n items that all have numbers already."""
     cdef size_t mark = e.blocks.size
@@ -187,6 +201,7 @@ cdef int write_references(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef Py_ssize_t i
     for i in range(n):
         numbers[i] = memo_entry(&e.memo, items[i]).value
+        check_open(e, numbers[i])
         if numbers[i] > largest:
             largest = numbers[i]
     write_tag(e, TAG_REF)
@@ -258,6 +273,7 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
     if may_be_shared(e, o):
         if number_run(e, &o, 1) == 0:
             entry = memo_entry(&e.memo, o)
+            check_open(e, entry.value)
             put_tag(e, TAG_REF)
             append_varint(&e.columns.tags, entry.value)
             e.flags |= FLAG_REFS
@@ -423,7 +439,7 @@ cdef int encode_leaves(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) 
         status = write_datetimes(e, items, n)
     elif t == decimal_type:
         write_tag(e, TAG_DECIMAL)
-        status = write_strs_of(e, items, n)
+        status = write_decimals(e, items, n)
     elif t == uuid_type:
         status = encode_uuids(e, items, n)
     elif t == date_type:
@@ -579,7 +595,7 @@ cdef int write_dtype(Encoder* e, object descr) except -1:
     """A code of ours, or a description, written once a message."""
     cdef int code = fastser_dtype_code(<PyObject*> descr)
     cdef MemoEntry* entry
-    cdef object description
+    cdef object description, number
     if code:
         return write_varint(e, code)
     entry = memo_entry(&e.dtypes, <PyObject*> descr)
@@ -587,9 +603,18 @@ cdef int write_dtype(Encoder* e, object descr) except -1:
         raise MemoryError()
     if entry.value >= 0:
         return write_varint(e, DTYPE_EARLIER + entry.value)
-    entry.value = <Py_ssize_t> e.dtypes.count - 1
     description = describe(descr)
     keep(e, descr)
+    if e.descriptions == NULL:
+        e.descriptions = new_dict()
+    if fastser_descr_type_num(<PyObject*> descr) != STRING_DTYPE:
+        number = (<dict> e.descriptions).get(description)
+        if number is not None:
+            entry.value = number
+            return write_varint(e, DTYPE_EARLIER + entry.value)
+    entry.value = len(<dict> e.descriptions)
+    # StringDType's missing value may be anything, so that its description is not a key.
+    (<dict> e.descriptions)[entry.value if fastser_descr_type_num(<PyObject*> descr) == STRING_DTYPE else description] = entry.value
     keep(e, description)
     write_varint(e, DTYPE_DESCRIBED)
     return encode_value(e, <PyObject*> description)
@@ -929,7 +954,9 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
             while fastser_set_next(items[i], &position, &members[at]):
                 at += 1
         block_own(e, total)
+        e.hashed += 1
         encode_items(e, members, total)
+        e.hashed -= 1
     blocks_leave(e, mark)
     return 0
 
@@ -1014,7 +1041,9 @@ cdef int encode_mappings(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
             while fastser_dict_next(items[i], &position, &pairs[at], &pairs[total + at]):
                 at += 1
         block_own(e, 2 * total)
+        e.hashed += 1
         encode_items(e, pairs, total)
+        e.hashed -= 1
         encode_items(e, pairs + total, total)
     blocks_leave(e, mark)
     return 0
@@ -1060,7 +1089,8 @@ cdef int encode_zoneinfos(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef Py_ssize_t i
     cdef object key
     for i in range(n):
-        if (<object> items[i]).key is None:
+        # pickle tells by the same method whether a zone is the one that ZoneInfo(key) gives.
+        if (<object> items[i]).key is None or not (<object> items[i]).__reduce__()[1][1]:
             return encode_foreign(e, items, n)
     write_tag(e, TAG_ZONEINFO)
     e.flags |= FLAG_FOREIGN    # zones are read by Python code
@@ -1227,6 +1257,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
     """Of k items of one exact type, those that one run can hold."""
     cdef Py_ssize_t first, known = known_prefix(e, items, k)
     cdef size_t mark = e.blocks.size
+    cdef OpenRun run
     cdef PyObject** columns = NULL
     if known:
         known = known_prefix(e, items, n)
@@ -1248,7 +1279,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         k = leaf_prefix(items, k, t)
         if t == timezone_type and k > 1:
             return 0    # UTC has a tag of its own
-    if not is_worth_it(k, n):
+    if not is_worth_it(k, n) or (e.singly and (t == fastser_tuple_type or t == fastser_frozenset_type)):
         return 0
     descend(e, items[0])
     first = number_run(e, items, k)
@@ -1258,7 +1289,14 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         e.depth -= 1
         return 0
     write_concat(e, first, n)
+    run.first = e.numbers - first
+    run.count = first
+    run.frozen = t == fastser_frozenset_type
+    run.next = e.open
+    if e.track and (t == fastser_tuple_type or t == fastser_frozenset_type):
+        e.open = &run
     encode_objects(e, items, first, t)
+    e.open = run.next
     ascend(e, items, first)
     return first
 
@@ -1611,12 +1649,13 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
         return reraise()
     except _Restart:
         e.careful = e.careful or e.restart == RESTART_CAREFUL
+        e.singly = e.singly or e.restart == RESTART_SINGLY
         large = large or e.restart == RESTART_LARGE
     encoder_clear(e)
     if e.restart == RESTART_ACYCLIC:
         path = _locate.find_cycle(<object> root)
         if path is not None:
-            raise _errors.depth_exceeded(path, e.max_depth, decoding=False, stack=False)
+            raise _errors.contains_itself(path)
         e.acyclic = 1
     if (<Walk> walk)(e, root, large) < 0:
         return walk_again(e, root)
@@ -1630,6 +1669,7 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     e.track = track
     e.careful = 0
     e.acyclic = 0
+    e.singly = 0
     e.max_depth = max_depth
     e.fallback = fallback
     e.root = root

@@ -24,6 +24,7 @@ cdef enum:
     RESTART_CAREFUL = 1       # user code is going to run
     RESTART_LARGE = 2         # a column passes 2^31 - 1 bytes or items
     RESTART_ACYCLIC = 3       # a tree meets an object again: it is looked for cycles first
+    RESTART_SINGLY = 4        # a key refers to a tuple of a run that a reader has not finished yet
 
 
 cdef struct TextCacheEntry:
@@ -36,6 +37,14 @@ cdef struct Span:
     # The memory of one array.
     Py_ssize_t size
     Py_ssize_t number         # of the array
+
+
+cdef struct OpenRun:
+    # A run of tuples or frozensets whose items are being written.
+    Py_ssize_t first          # number of the first
+    Py_ssize_t count
+    int frozen
+    OpenRun* next
 
 
 cdef struct Block:
@@ -66,6 +75,10 @@ cdef struct Encoder:
     PyObject* root            # borrowed: what the call is given
     int track
     int careful               # user code may have run: snapshots, strong references, everything memoised
+    OpenRun* open             # innermost first
+    Py_ssize_t hashed         # how many sets and runs of keys lie around what is being written
+    PyObject* descriptions    # a dict of dtypes' descriptions to their numbers, or NULL; strong
+    int singly                # tuples and frozensets are written one by one
     int acyclic               # a tree in which nothing contains itself
     int all_shared            # a reference count of 1 no longer proves that an object is met once
     int flags
@@ -92,6 +105,8 @@ cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
     e.restart = RESTART_NO
     e.all_shared = e.careful
     e.pairs.size = 0
+    e.open = NULL
+    e.hashed = 0
     shapes_clear(&e.shapes)
     return columns_reset(&e.columns, large)
 
@@ -122,6 +137,9 @@ cdef inline void encoder_clear(Encoder* e) noexcept:
     e.spans.size = 0
     memo_clear(&e.dtypes)
     e.keep = NULL
+    fastser_xdecref(keep)
+    keep = e.descriptions
+    e.descriptions = NULL
     fastser_xdecref(keep)
 
 

@@ -114,7 +114,8 @@ cdef inline char* _put_count(char* to, uint64_t count, int large) noexcept nogil
 
 
 cdef inline char* _put(char* to, Buffer* source) noexcept nogil:
-    memcpy(to, source.data, source.size)
+    if source.size:
+        memcpy(to, source.data, source.size)
     return to + source.size
 
 

@@ -52,19 +52,19 @@ cdef extern from *:
 
 cdef extern from *:
     """
-    static inline PyObject *fastser_array_over(PyArrayObject *like, void *data, int fortran) {
+    static inline PyObject *fastser_array_over(PyArrayObject *like, void *data) {
         PyArray_Descr *descr = PyArray_DESCR(like);
         PyObject *array;
         Py_INCREF(descr);
         array = PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(like), PyArray_DIMS(like), NULL, data,
-                                     fortran ? NPY_ARRAY_FARRAY : NPY_ARRAY_CARRAY, NULL);
+                                     NPY_ARRAY_CARRAY, NULL);
         if (array != NULL)
             PyArray_UpdateFlags((PyArrayObject *) array, NPY_ARRAY_ALIGNED);
         return array;
     }
     """
     # An array of the same dtype and shape over other memory.
-    cnp.ndarray fastser_array_over(cnp.ndarray like, void* data, bint fortran)
+    cnp.ndarray fastser_array_over(cnp.ndarray like, void* data)
 
 
 cdef extern from "Python.h":
@@ -97,7 +97,7 @@ cdef int _gather(const Body* body, char* out) except -1:
         raise errors.changed_while_packing(None, "ndarray")
     if cnp.PyArray_HASFIELDS(source):
         memset(out, 0, expected)   # the holes between fields are not copied
-    cnp.PyArray_CopyInto(fastser_array_over(source, out, body.gather == 2), source)
+    cnp.PyArray_CopyInto(fastser_array_over(source, out), source)
     return 0
 
 

@@ -10,7 +10,7 @@ from cpython.datetime cimport (
 )
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 from fastser._core.buffer cimport buffer_extend, buffer_reserve
 from fastser._core.capi cimport *
@@ -90,7 +90,8 @@ cdef inline int write_bits(Encoder* e, PyObject** items, Py_ssize_t n, PyObject*
 
 
 cdef inline bint is_truth(PyObject* o) noexcept nogil:
-    return o == fastser_true or o == fastser_false or o == fastser_none
+    # All three compared each time: which one it is cannot be guessed, and a wrong guess costs more.
+    return (o == fastser_true) | (o == fastser_false) | (o == fastser_none)
 
 
 cdef inline int write_floats(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
@@ -188,15 +189,22 @@ cdef inline int write_bytearrays(Encoder* e, PyObject** items, Py_ssize_t n) exc
     return 0
 
 
-cdef inline int write_strs_of(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    """str() of each, where that is ASCII text that its type reads back (Decimal)."""
+cdef inline int write_decimals(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """str() of each, which Decimal() reads back exactly."""
     cdef Py_ssize_t i
     cdef PyObject* text
+    cdef char* small
+    cdef size_t start
     cdef int status
     for i in range(n):
         text = new_str(items[i])
+        start = e.columns.text.size
         status = text_append(&e.columns, text)
         fastser_decref(text)
         if status != TEXT_OK:
             return -2
+        # The context may ask for a small "e": equal numbers still give equal bytes.
+        small = <char*> memchr(e.columns.text.data + start, c"e", e.columns.text.size - start)
+        if small != NULL:
+            small[0] = c"E"
     return 0
