@@ -187,7 +187,8 @@ def _array_parts(a: np.ndarray, b: np.ndarray, path: Any) -> list[tuple[Any, Any
     same_dtype(a.dtype, b.dtype, path)
     _check(a.shape == b.shape, path, a.shape, b.shape)
     if isinstance(a, np.ma.MaskedArray):
-        plain = [(np.asarray(x), np.asarray(y)) for x, y in ((a.data, b.data), (a.mask, b.mask), (a.fill_value, b.fill_value))]
+        pairs = (a.data, b.data), (np.ma.getmaskarray(a), np.ma.getmaskarray(b)), (a.fill_value, b.fill_value)
+        plain = [(np.asarray(x), np.asarray(y)) for x, y in pairs]
         return [(x, y, (path, name)) for (x, y), name in zip(plain, (".data", ".mask", ".fill_value"))]
     if a.flags.f_contiguous and not a.flags.c_contiguous:
         _check(b.flags.f_contiguous, path, "Fortran order", b.flags)
@@ -196,12 +197,10 @@ def _array_parts(a: np.ndarray, b: np.ndarray, path: Any) -> list[tuple[Any, Any
     _check(b.flags.aligned, path, "aligned memory", b.flags)
     if a.dtype == object or isinstance(a.dtype, np.dtypes.StringDType):
         return [(x, y, (path, f"[{i}]")) for i, (x, y) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist()))]
-    _check(_bytes_of(a) == _bytes_of(b), path, a, b)
+    if a.dtype.hasobject:
+        return [(a.tolist(), b.tolist(), (path, ".tolist()"))]
+    _check(a.tobytes() == b.tobytes(), path, a, b)
     return []
-
-
-def _bytes_of(a: np.ndarray) -> bytes:
-    return np.ascontiguousarray(a).tobytes() if not a.dtype.hasobject else repr(a.tolist()).encode()
 
 
 def _check(condition: Any, path: Any, expected: Any, found: Any) -> None:
