@@ -1,7 +1,7 @@
 """Timing: interleaved rounds, calibrated loops, minimum and median, with correctness and size beside each time.
 
-A call of 100 µs or more is timed alone and its result outlives the clock: freeing is not measured, and the memory of the
-result before is warm for everybody. Shorter calls are timed in loops of about a millisecond. Who goes first alternates from
+Where nobody's call is shorter than 20 µs, each is timed alone and its result outlives the clock: freeing is not measured, and
+the memory of the result before is warm for everybody. Otherwise all are timed in loops of about a millisecond. Who goes first alternates from
 round to round, so that nobody always finds the memory that another has just freed, and frames are
 loaded from ever new addresses: how two addresses lie to each other can triple the time of a copy. Each row has a process of its own: what one row
 did to the allocator is no other row's luck. The garbage collector is off; every fourth round is taken with it on as well.
@@ -22,11 +22,11 @@ from .data import ROWS, Row
 from .peers import PICKLE, Contestant, contestants
 from .walk import same, size_limit, text_memory, walk
 
-ALONE_NS = 100_000
+ALONE_NS = 20_000
 LOOP_NS = 1_000_000
 LEAST_ROUNDS = 5
 COLLECTOR_EVERY = 4
-MOVED_BELOW = 32 << 20  # larger frames lie at the start of a page anyway
+MOVED_BELOW = 128 << 10  # moving larger ones makes the allocator hand pages back to the system, at random
 
 SOURCE = """
 def once({argument}):
@@ -51,34 +51,33 @@ class Timer:
     operation : str
         ``dumps`` or ``loads``.
     argument : object
-        What to calibrate with.
-    loops : int, optional
-        The calls of one sample; calibrated when not given.
+        What to try it with.
     """
 
-    def __init__(self, contestant: Contestant, operation: str, argument: object, loops: int | None = None):
+    def __init__(self, contestant: Contestant, operation: str, argument: object):
         scope = {**contestant.scope, "clock": perf_counter_ns, "repeat": repeat}
         name, expression = ("value", contestant.dumps) if operation == "dumps" else ("frame", contestant.loads)
         exec(SOURCE.format(argument=name, expression=expression), scope)
         self.once, self.loop, self.last = scope["once"], scope["loop"], None
         self.samples: dict[str, list[float]] = {"off": [], "on": []}
-        self.loops = loops or self.calibrate(argument)
+        self.quickest = min(self.once(argument)[0] for _ in range(3))
+        if self.quickest < ALONE_NS:
+            self.quickest = self.loop(argument, 20) / 20
+        self.loops = 0
 
-    def calibrate(self, argument) -> int:
-        quickest = min(self.once(argument)[0] for _ in range(3))
-        if quickest >= ALONE_NS:
-            return 1
-        return max(1, round(LOOP_NS / (self.loop(argument, 20) / 20)))
+    def use_loops(self) -> None:
+        """Take samples of about a millisecond, and free results on the clock."""
+        self.loops = max(1, round(LOOP_NS / self.quickest))
 
     def sample(self, argument: object, collector: str) -> None:
         """Take one sample, in nanoseconds per call."""
         if collector == "on":
             gc.collect()
             gc.enable()
-        if self.loops == 1:
-            elapsed, self.last = self.once(argument)
-        else:
+        if self.loops:
             elapsed = self.loop(argument, self.loops) / self.loops
+        else:
+            elapsed, self.last = self.once(argument)
         gc.disable()
         self.samples[collector].append(elapsed)
 
@@ -131,6 +130,7 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
         found[contestant.name], frame = check(row, row.make(n) if row.renew else value, contestant)
         if frame is not None:
             frames[contestant.name] = frame
+    frames = {name: bytes(memoryview(frame)) for name, frame in frames.items()}  # the first was made under other conditions
     able = [contestant for contestant in contestants if contestant.name in frames]
 
     gc.collect()
@@ -146,7 +146,10 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
                     return frame if len(frame) > MOVED_BELOW else bytes(memoryview(frame))
                 return row.make(n) if renew else value
 
-            timers = {c.name: Timer(c, operation, argument(c.name), 1 if renew else None) for c in able}
+            timers = {c.name: Timer(c, operation, argument(c.name)) for c in able}
+            if not renew and min(timer.quickest for timer in timers.values()) < ALONE_NS:
+                for timer in timers.values():
+                    timer.use_loops()
             taken = 0
             until = perf_counter() + (started + seconds - perf_counter()) / (2 - i)
             while taken < rounds if rounds else taken < LEAST_ROUNDS or perf_counter() < until:
