@@ -154,7 +154,7 @@ def parse(frame):
 
 
 def read(frame):
-    """The object in a frame, by the grammar's words; no pickles, and of dtypes those with a code and simple descriptions."""
+    """The object in a frame, by the grammar's words; no pickles, no references to tuples that are not complete, no long doubles."""
     reader = _Reader(parse(frame))
     value = reader.items(1)[0]
     reader.finish()
@@ -430,7 +430,10 @@ class _Reader:
         return [items[i] for i in self.unsigned(n)]
 
     def tag_65(self, n):
-        return [self.numbered[i] for i in self.unsigned(n)]
+        objects = [self.numbered[i] for i in self.unsigned(n)]
+        if any(item is None for item in objects):
+            raise NotImplementedError("a reference to a tuple that is not complete")
+        return objects
 
 
 def _dtype(description):

@@ -4,7 +4,7 @@
     python tests/fuzz_loads.py --objects            round trips of random objects instead
     python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
 
-A worker process damages frames of random objects, or writes frames of random tags, and loads them: the outcome must be
+A worker process damages frames of random objects, or makes frames up by the grammar, and loads them: the outcome must be
 a value, a DecodeError or a DepthError. A crash, a hang, memory beyond what the frame backs and any other exception are
 failures; the frame is left in a file and printed. Nothing is ever unpickled. Under AddressSanitizer:
 
@@ -273,22 +273,277 @@ def damage_columns(rng, frame, other, as_row=False):
     return frames.build(bytes(tags), flags=flags, **columns, **extra)
 
 
-def random_tags(rng, _frame, other):
-    """Tags out of nowhere over columns that hold something of everything."""
-    columns = frames.parse(other)
-    tags = bytearray(rng.choice(((40, 3, 60), (41, 2), (44, 2), (42, 2), (40, 2), ())))
-    for _ in range(rng.randrange(1, 40)):
-        tags.append(rng.choice(KNOWN_TAGS))
-        tags += bytes(rng.choice((0, 1, 1, 2, 2, 3, 4, 12, 15, 31, 32, 129)) for _ in range(rng.randrange(4)))
-    text = ["a", "b", "c", "V", "S", "T", "R", "f", "é"] * 3
-    rng.shuffle(text)
-    return frames.build(
-        bytes(tags), flags=rng.choice((0, frames.REFS, frames.REFS, frames.REFS | frames.FOREIGN)), text=columns["text"] + text,
-        data=[rng.randbytes(rng.choice((0, 1, 4, 16, 64))) for _ in range(20)], f64=[0.5] * 50,
-        i64=[rng.choice((0, 1, 10**6, 10**15)) for _ in range(50)], i32=[rng.randrange(40) for _ in range(50)],
-        i16=[rng.randrange(5) for _ in range(50)], i8=[rng.randrange(3) for _ in range(50)],
-        bits=rng.randbytes(50), buffers=[rng.randbytes(rng.choice((0, 16, 64, 512))) for _ in range(3)],
-    )  # fmt: skip
+class Speaker:
+    """Frames out of nowhere that keep to the grammar, but for a mistake here and there and references to anything at all."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.mistakes = rng.choice((0, 0, 0.003, 0.03))
+        self.columns = {name: [] for name in frames.COLUMNS[:-1]} | {"bits": bytearray(), "tags": bytearray()}
+        self.flags = rng.choice((0, frames.REFS, frames.REFS, frames.REFS | frames.FOREIGN))
+        self.numbered = self.shapes = self.dtypes = 0
+        self.left = rng.choice((5, 20, 60, 200))
+
+    def frame(self):
+        self.items(1, 0)
+        columns = dict(self.columns, bits=bytes(self.columns["bits"]))
+        return frames.build(bytes(columns.pop("tags")), flags=self.flags, **columns)
+
+    def put(self, *numbers):
+        for number in numbers:
+            if self.rng.random() < self.mistakes:
+                number = self.rng.choice((*EDGES, number + 1, max(0, number - 1)))
+            self.columns["tags"] += frames.varint(number)
+
+    def add(self, name, n, make):
+        self.columns[name] += [make() for _ in range(n + (self.rng.choice((-1, 1)) if self.rng.random() < self.mistakes else 0))]
+
+    def bitmap(self, n):
+        self.columns["bits"] += self.rng.randbytes(-(-n // 8))
+
+    def unsigned(self, numbers, constant=True):
+        rng = self.rng
+        if len(numbers) == 1:
+            self.put(*numbers)
+        elif constant and len(set(numbers)) == 1 and numbers[0]:
+            self.put(0, numbers[0])
+        else:
+            width = rng.choice([size for size in (1, 2, 4, 8) if max(numbers) < 1 << 8 * size])
+            self.put(width)
+            self.columns[{1: "i8", 2: "i16", 4: "i32", 8: "i64"}[width]] += numbers
+
+    def text(self):
+        return self.rng.choice(("", "a", "b", "S", "V", "T", "R", "A", "i", "f", "é", "1.5", "Europe/Berlin", "x" * 70))
+
+    def small(self):
+        return self.rng.randrange(4)
+
+    def items(self, n, depth):
+        if n == 0:
+            return
+        rng = self.rng
+        self.left -= 1
+        if rng.random() < self.mistakes:
+            self.columns["tags"].append(rng.randrange(256))
+        leaf = self.left < 0 or depth > 6
+        if rng.random() < 0.1 and self.flags & frames.REFS:
+            self.put(frames.REF)
+            self.unsigned([rng.randrange(self.numbered + (rng.random() < 0.05)) if self.numbered else 0 for _ in range(n)], False)
+            return
+        kinds = (self.constant, self.number, self.words, self.moment, self.array, self.other)
+        rng.choice(kinds if leaf else (*kinds, *(self.container, self.keyed, self.structure, self.record) * 2))(n, depth + 1)
+
+    def constant(self, n, _depth):
+        if n == 1 and self.rng.random() < 0.5:
+            self.columns["tags"].append(128 + self.small())
+        else:
+            self.put(self.rng.randrange(1, 6))
+
+    def number(self, n, _depth):
+        tag = self.rng.choice((*range(8, 15), 6))
+        self.put(tag)
+        if tag == 6:
+            self.bitmap(n)
+        elif tag == 12:
+            self.add("data", n, lambda: self.rng.randbytes(1 + self.small()))
+        elif tag > 12:
+            self.add("f64", n * (tag - 12), self.rng.random)
+        else:
+            self.add(("i8", "i16", "i32", "i64")[tag - 8], n, self.small)
+
+    def words(self, n, _depth):
+        tag = self.rng.choice((16, 16, 16, 17, 18, 19, 20, 21, 22, 23))
+        if tag == 18 and not self.columns["text"]:
+            tag = 16
+        self.put(tag)
+        if tag == 16:
+            self.add("text", n, self.text)
+        elif tag == 18:
+            self.put(*[self.rng.randrange(len(self.columns["text"])) for _ in range(n)])
+        elif tag < 21:
+            self.numbered += n * (tag == 20)
+            self.add("data", n, lambda: b"abc")
+        else:
+            self.numbered += n * (tag == 23)
+            for _ in range(n):
+                self.body(b"abcdefgh", same=tag != 23)
+
+    def body(self, content, *, same=False):
+        where = self.rng.choice((0, 1, 2)) if same and self.columns["buffers"] else self.rng.choice((0, 1))
+        self.put(where)
+        if where == 2:
+            self.put(self.rng.randrange(len(self.columns["buffers"])))
+        else:
+            self.add(("data", "buffers")[where], 1, lambda: content)
+
+    def moment(self, n, depth):
+        tag = self.rng.randrange(24, 34)
+        if tag == 33 and not self.flags & frames.FOREIGN:
+            tag = 31
+        self.put(tag)
+        if tag > 30:
+            self.numbered += n
+        if tag in (25, 28):
+            self.put(self.rng.randrange(2), self.rng.choice((1, frames.UTC)))
+            self.numbered += self.columns["tags"][-1] == frames.UTC
+        if tag in (26, 30):
+            self.add("i32", n * (1 if tag == 26 else 3), self.small)
+        elif tag < 31:
+            self.add("i64", n, self.small)
+        elif tag == 32:
+            self.put(29)
+            self.add("i64", n, lambda: 60_000_000 * self.small())
+            self.put(1)
+        elif tag == 33:
+            self.add("text", n, lambda: "Europe/Berlin")
+
+    def other(self, n, depth):
+        tag = self.rng.randrange(34, 38)
+        self.put(tag)
+        if tag == 34:
+            self.add("text", n, lambda: "1.50")
+        elif tag == 35:
+            self.put(self.rng.randrange(3))
+            self.add("data", 1, lambda: bytes(16 * n))
+        else:
+            for _ in range(3):
+                if self.rng.random() < 0.8:
+                    self.put(8)
+                    self.add("i8", n, lambda: 1 + self.small())
+                else:
+                    self.items(n, depth)
+
+    def container(self, n, depth):
+        tag = self.rng.choice((40, 41, 41, 46, 47))
+        self.put(tag)
+        self.numbered += n
+        if tag > 45:
+            width = 1 + self.small()
+            self.put(width)
+            for _ in range(width):
+                self.items(n, depth)
+            return
+        lengths = [self.small()] * n if self.rng.random() < 0.3 else [self.small() for _ in range(n)]
+        self.unsigned(lengths)
+        self.items(sum(lengths), depth)
+
+    def keyed(self, n, depth):
+        tag = self.rng.choice((42, 43, 44))
+        self.put(tag)
+        self.numbered += n
+        lengths = [self.small() for _ in range(n)]
+        self.unsigned(lengths)
+        rng = self.rng
+        rng.choice((self.number, self.words, self.constant, self.items, self.items))(sum(lengths), depth) if sum(lengths) else None
+        if tag == 44:
+            self.items(sum(lengths), depth)
+
+    def record(self, n, depth):
+        self.put(45)
+        self.numbered += n
+        if self.shapes and self.rng.random() < 0.5:
+            self.put(1 + self.rng.randrange(self.shapes))
+            width = 2  # where a shape has another width the walk goes on out of step
+        else:
+            width = self.rng.choice((1, 2, 2, 2, 3))
+            self.put(0, width)
+            self.columns["text"] += [f"k{i}" for i in range(width)]
+            self.shapes += 1
+        for _ in range(width):
+            self.items(n, depth)
+
+    def structure(self, n, depth):
+        rng = self.rng
+        tag = rng.choice((60, 61, 62, 63, 64))
+        if tag in (60, 61, 63) and n == 1:
+            tag = 64
+        self.put(tag)
+        if tag == 60:
+            for _ in range(n):
+                self.items(1, depth)
+        elif tag == 61:
+            k = rng.randrange(1, n)
+            self.put(k)
+            self.items(k, depth)
+            self.items(n - k, depth)
+        elif tag == 62:
+            self.bitmap(n)
+            self.items(n, depth)
+        elif tag == 64:
+            m = rng.randrange(1, n + 2)
+            self.put(m)
+            self.items(m, depth)
+            self.unsigned([rng.randrange(m) for _ in range(n)], False)
+        else:
+            k = rng.randrange(1, n)
+            index = [0] * k + [1] * (n - k)
+            rng.shuffle(index)
+            self.put(2)
+            self.columns["bits"] += bytes(sum(bit << j for j, bit in enumerate(index[at : at + 8])) for at in range(0, n, 8))
+            for m in (k, n - k):
+                self.put(m)
+                self.items(m, depth)
+
+    def dtype(self):
+        rng = self.rng
+        kind = rng.randrange(4)
+        if kind == 0 and self.dtypes:
+            self.put(frames.EARLIER + rng.randrange(self.dtypes))
+        elif kind == 1:
+            self.put(frames.DESCRIBED, frames.TUPLE, 2, frames.GENERIC, frames.TEXT)
+            self.columns["tags"].append(128 + 4)
+            self.columns["text"].append("V")
+            self.numbered += 1
+            self.dtypes += 1
+        elif kind == 2 and rng.random() < 0.2:
+            self.put(frames.DESCRIBED)
+            self.items(1, 5)
+            self.dtypes += 1
+        else:
+            self.put(rng.choice((6, 7, 11, 2, 3)))
+
+    def array(self, n, depth):
+        rng = self.rng
+        tag = rng.choice((50, 50, 51, 52, 52, 53))
+        self.put(tag)
+        if tag == 53:
+            self.put(6)
+            self.add("data", 1, lambda: bytes(4 * n))
+            return
+        self.numbered += n
+        if tag == 52:
+            strings = rng.random() < 0.3
+            if strings:
+                self.put(frames.DESCRIBED, frames.TUPLE, 2, frames.GENERIC, frames.TEXT, frames.TRUE)
+                self.columns["text"].append("T")
+                self.numbered += 1
+                self.dtypes += 1
+            else:
+                self.put(frames.OBJECT)
+        else:
+            self.dtype()
+        shape = rng.choice(((), (0,), (2,), (1, 3), (2, 2)))
+        size = int(np.prod(shape))
+        self.put(rng.randrange(2), len(shape), *shape)
+        if tag == 52:
+            if strings and rng.random() < 0.9:
+                self.put(frames.TEXT) if n * size else None
+                self.add("text", n * size, self.text)
+            else:
+                self.items(n * size, depth)
+        elif tag == 51:
+            self.put(0)
+            self.add("data", 1, lambda: bytes(4 * size * n))
+        else:
+            for _ in range(n):
+                if self.flags & frames.REFS and rng.random() < 0.3:
+                    self.put(3, rng.randrange(self.numbered))
+                else:
+                    self.body(bytes(4 * size))
+
+
+def spoken(rng, _frame, _other):
+    return Speaker(rng).frame()
 
 
 def arrow_row(rng, columns):
@@ -382,7 +637,7 @@ def work_on_frames(seed, path):
     corpus = frames_of(rng, fastser, 60)
     with open(path, "r+b", buffering=0) as note:
         for _ in range(BATCH):
-            damage = rng.choice((damage_bytes, damage_columns, damage_columns, random_tags))
+            damage = rng.choice((damage_bytes, damage_columns, spoken, spoken))
             frame = damage(rng, rng.choice(corpus), rng.choice(corpus))
             note.seek(0)
             note.write(struct.pack("<Q", len(frame)) + frame)
