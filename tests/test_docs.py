@@ -153,6 +153,11 @@ def test_the_design_page_names_what_the_sources_define():
     assert {name for name in named if name not in words and not set(name.split(".")) <= words} == set()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_the_size_of_a_small_frame_is_as_told(page):
+    assert f"is {len(fastser.dumps(1))} bytes" in (ROOT / page).read_text(encoding="utf-8")
+
+
 # --- docstrings --------------------------------------------------------------------------------------------------------
 
 MODULES = ["fastser.api", "fastser.errors", "fastser.fallback", "fastser.locate", "fastser._core.packed"]
