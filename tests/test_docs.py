@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import importlib.util
 import inspect
 import re
 from pathlib import Path
