@@ -1693,60 +1693,81 @@ cdef PyObject* decode_sequence(Decoder* d, bint is_list) except NULL:
 # --- the root -----------------------------------------------------------------------------------------------------------
 
 
-cdef object decode_view(Decoder* d, object owner, bint writable, bint safe, Py_ssize_t max_depth):
-    """Rebuild the object in d.view; ``owner`` keeps its memory alive."""
-    cdef PyObject* o = NULL
+cdef PyObject* decode_root(Decoder* d) except NULL:
+    """New reference: the object, and nothing left over."""
+    cdef PyObject* o = decode_value(d)
+    try:
+        if d.at != d.end:
+            bad(d, "the end of the tags", f"{d.end - d.at} more bytes")
+        if d.reopened.count:
+            check_reopened(d)
+    except:
+        fastser_decref(o)
+        raise
+    return o
+
+
+cdef int word_error(Decoder* d) except -1:
+    """Raise what decode_root left, as an error of the frame's where it is one of a constructor's."""
+    try:
+        return reraise()
+    except (_errors.FastserError, MemoryError):
+        raise
+    except Exception as error:
+        raise _errors.cannot_rebuild("a value", error, f"tag {d.at - d.view.tags}") from error
+
+
+cdef int reraise() except -1:
+    """Raise what a function left that was called without a look at the exception."""
+    return -1
+
+
+# The same functions, called without a look at the exception: entering a try block costs as much as
+# reading a small int does.
+ctypedef PyObject* (*DecodeRoot)(Decoder*) noexcept
+ctypedef int (*WordError)(Decoder*) noexcept
+
+
+cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, bint safe, Py_ssize_t max_depth) noexcept:
+    """New reference: the object in d.view, or NULL with an exception.  ``owner`` keeps the memory alive."""
+    cdef PyObject* o
     cdef int collector = 0
     d.at = d.view.tags
     d.end = d.view.tags + d.view.tag_count
     d.budget = d.view.frame_size * 8 if d.view.frame_size <= PY_SSIZE_T_MAX // 8 else PY_SSIZE_T_MAX
     d.max_depth = max_depth
     d.stack_limit = fastser_stack_limit()
-    d.owner = <PyObject*> owner
+    d.owner = owner
     d.writable = writable
-    d.has_refs = d.view.flags & FLAG_REFS
+    d.shares = d.has_refs = d.view.flags & FLAG_REFS
     d.foreign = d.view.flags & FLAG_FOREIGN
     d.safe = safe
     d.text_is_ascii = -1
-    d.shares = d.has_refs
     d.hashing = HASHING_MAX
     if not d.foreign:
         collector = fastser_collector_pause()
-    try:
-        o = decode_value(d)
-        if d.at != d.end:
-            fastser_decref(o)
-            o = NULL
-            bad(d, "the end of the tags", f"{d.end - d.at} more bytes")
-        try:
-            check_reopened(d)
-        except:
-            fastser_decref(o)
-            raise
-    except (_errors.FastserError, MemoryError):
-        raise
-    except Exception as error:
-        raise _errors.cannot_rebuild(
-            "a value", error, f"tag {d.at - d.view.tags}") from error
-    finally:
-        fastser_collector_resume(collector)
-        decoder_release(d)
-    result = <object> o
-    fastser_decref(o)
-    return result
+    o = (<DecodeRoot> decode_root)(d)
+    fastser_collector_resume(collector)
+    if o == NULL:
+        (<WordError> word_error)(d)
+    decoder_release(d)
+    return o
 
 
-cdef object decode_frame(const char* data, Py_ssize_t size, object owner, bint writable, bint safe, Py_ssize_t max_depth):
+cdef PyObject* decode_frame(
+    const char* data, Py_ssize_t size, PyObject* owner, bint writable, bint safe, Py_ssize_t max_depth,
+) except NULL:
     cdef Decoder d
+    cdef PyObject* o = NULL
     cdef int status
     memset(&d, 0, sizeof(Decoder))
     status = frame_parse(data, size, &d.view, &d.copied)
-    try:
-        if status != FRAME_OK:
-            raise frame_error(status, data, size)
-        return decode_view(&d, owner, writable, safe, max_depth)
-    finally:
-        view_release(&d.view, d.copied)
+    if status == FRAME_OK:
+        o = decode_view(&d, owner, writable, safe, max_depth)
+    view_release(&d.view, d.copied)
+    if status != FRAME_OK:
+        raise frame_error(status, data, size)
+    return o
 
 
 cdef object decode_packed(Packed packed, bint safe, Py_ssize_t max_depth):
@@ -1754,7 +1775,7 @@ cdef object decode_packed(Packed packed, bint safe, Py_ssize_t max_depth):
     memset(&d, 0, sizeof(Decoder))
     try:
         packed_view(packed, &d.view)
-        return decode_view(&d, packed, False, safe, max_depth)
+        return taken(decode_view(&d, <PyObject*> packed, False, safe, max_depth))
     finally:
         view_release(&d.view, NULL)
 
@@ -1764,9 +1785,18 @@ cdef object decode_row(ArrowRow row, bint safe, Py_ssize_t max_depth):
     memset(&d, 0, sizeof(Decoder))
     try:
         arrow_row_view(row, &d.view)
-        return decode_view(&d, row, False, safe, max_depth)
+        return taken(decode_view(&d, <PyObject*> row, False, safe, max_depth))
     finally:
         view_release(&d.view, NULL)
+
+
+cdef inline object taken(PyObject* o):
+    """Steals a new reference, or raises what was left with NULL."""
+    if o == NULL:
+        reraise()
+    result = <object> o
+    fastser_decref(o)
+    return result
 
 
 def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
@@ -1808,8 +1838,9 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
     """
     cdef Py_buffer buffer
     if type(data) is bytes:
-        return decode_frame(
-            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), data, False, safe, max_depth)
+        return taken(decode_frame(
+            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), <PyObject*> data,
+            False, safe, max_depth))
     if type(data) is Packed:
         return decode_packed(<Packed> data, safe, max_depth)
     try:
@@ -1820,6 +1851,7 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
         raise _errors.not_readable(data) from None
     PyObject_GetBuffer(view, &buffer, PyBUF_SIMPLE)
     try:
-        return decode_frame(<const char*> buffer.buf, buffer.len, view, not view.readonly, safe, max_depth)
+        return taken(decode_frame(
+            <const char*> buffer.buf, buffer.len, <PyObject*> view, not view.readonly, safe, max_depth))
     finally:
         PyBuffer_Release(&buffer)

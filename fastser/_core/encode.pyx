@@ -10,6 +10,7 @@ from fastser._core.arrays cimport *
 from fastser._core.buffer cimport Buffer, append_varint, buffer_append, buffer_extend, buffer_reserve
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Columns, columns_body_count, columns_capacity
+from fastser._core.copy cimport fastser_copy_short
 from fastser._core.dtypes cimport describe
 from fastser._core.encoder cimport *
 from fastser._core.frame cimport Layout, frame_layout

@@ -8,6 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fastser._core.columns cimport Body, Buffer, Columns, View, columns_bodies, columns_body_count
+from fastser._core.copy cimport fastser_copy_short
 from fastser._core.tags cimport *
 
 
@@ -18,15 +19,16 @@ cdef extern from *:
     #endif
     #define FASTSER_MAGIC "\\xf5\\x46\\x53\\x52"
     #define FASTSER_MAGIC_WORD 0x525346F5u
+    /* How many of sixteen bits are set: pairs, then fours, eights and all of them. */
+    static inline int fastser_popcount16(unsigned int bits) {
+        bits -= bits >> 1 & 0x5555;
+        bits = (bits & 0x3333) + (bits >> 2 & 0x3333);
+        bits = (bits + (bits >> 4)) & 0x0F0F;
+        return (int) ((bits + (bits >> 8)) & 0x1F);
+    }
     #if defined(__GNUC__) || defined(__clang__)
-    #define fastser_popcount(bits) __builtin_popcount(bits)
     #define fastser_lowest_bit(bits) __builtin_ctz(bits)
     #else
-    static inline int fastser_popcount(unsigned int bits) {
-        int count = 0;
-        for (; bits; bits &= bits - 1) count++;
-        return count;
-    }
     static inline int fastser_lowest_bit(unsigned int bits) {
         int at = 0;
         while (!(bits >> at & 1)) at++;
@@ -36,7 +38,7 @@ cdef extern from *:
     """
     const char* FASTSER_MAGIC
     const unsigned int FASTSER_MAGIC_WORD
-    int fastser_popcount(unsigned int bits) noexcept nogil
+    int fastser_popcount16(unsigned int bits) noexcept nogil
     int fastser_lowest_bit(unsigned int bits) noexcept nogil
 
 
@@ -80,7 +82,7 @@ cdef inline void frame_layout(Columns* columns, int flags, Layout* out) noexcept
         | _bit(columns.data_offsets.size, offset_size, COLUMN_DATA)
         | _bit(columns.i16.size, 0, COLUMN_I16) | _bit(columns.i8.size, 0, COLUMN_I8)
         | _bit(columns.bits.size, 0, COLUMN_BITS) | _bit(columns.tags.size, 0, COLUMN_TAGS))
-    cdef Py_ssize_t i, position = align_up(HEADER_SIZE + fastser_popcount(presence) * offset_size, 8)
+    cdef Py_ssize_t i, position = align_up(HEADER_SIZE + fastser_popcount16(presence) * offset_size, 8)
     out.presence = presence
     out.flags = flags | (FLAG_LARGE if columns.large else 0)
     out.columns_start = position
@@ -114,8 +116,7 @@ cdef inline char* _put_count(char* to, uint64_t count, int large) noexcept nogil
 
 
 cdef inline char* _put(char* to, Buffer* source) noexcept nogil:
-    if source.size:
-        memcpy(to, source.data, source.size)
+    fastser_copy_short(to, source.data, source.size)
     return to + source.size
 
 

@@ -7,6 +7,7 @@ from libc.string cimport memcmp, memcpy
 from fastser._core.buffer cimport Buffer, buffer_grow, buffer_reserve
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Columns
+from fastser._core.copy cimport fastser_copy_short
 from fastser._core.tags cimport *
 
 
@@ -14,31 +15,6 @@ cdef extern from *:
     """
     #include <stdint.h>
     #include <string.h>
-
-    /* Copy a short string without a call and without reading past its end. */
-    static inline void fastser_copy_short(char *to, const char *from, size_t size) {
-        if (size >= 8) {
-            if (size <= 16) {
-                uint64_t a, b;
-                memcpy(&a, from, 8);
-                memcpy(&b, from + size - 8, 8);
-                memcpy(to, &a, 8);
-                memcpy(to + size - 8, &b, 8);
-            } else {
-                memcpy(to, from, size);
-            }
-        } else if (size >= 4) {
-            uint32_t a, b;
-            memcpy(&a, from, 4);
-            memcpy(&b, from + size - 4, 4);
-            memcpy(to, &a, 4);
-            memcpy(to + size - 4, &b, 4);
-        } else if (size) {
-            to[0] = from[0];
-            to[size >> 1] = from[size >> 1];
-            to[size - 1] = from[size - 1];
-        }
-    }
 
     static inline int fastser_all_ascii(const char *data, size_t size) {
         uint64_t word, bits = 0;
@@ -80,7 +56,6 @@ cdef extern from *:
     FASTSER_UTF8(fastser_utf8_ucs2, uint16_t)
     FASTSER_UTF8(fastser_utf8_ucs4, uint32_t)
     """
-    void fastser_copy_short(char* to, const char* source, size_t size) noexcept nogil
     bint fastser_all_ascii(const char* data, size_t size) noexcept nogil
     char* fastser_utf8_ucs1(const uint8_t* source, size_t size, char* to, int surrogates) noexcept nogil
     char* fastser_utf8_ucs2(const uint16_t* source, size_t size, char* to, int surrogates) noexcept nogil
