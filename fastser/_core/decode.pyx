@@ -17,7 +17,7 @@ from fastser._core.decoder cimport *
 from fastser._core.dtypes cimport build
 from fastser._core.frame cimport FRAME_OK, frame_parse, view_release
 from fastser._core.keys cimport new_key
-from fastser._core.memo cimport MemoEntry, memo_entry, memo_release
+from fastser._core.memo cimport Memo, MemoEntry, memo_entry
 from fastser._core.packed cimport Packed, frame_error, packed_view
 from fastser._core.scalars cimport *
 from fastser._core.stack cimport fastser_stack_limit, fastser_stack_short
@@ -310,6 +310,15 @@ cdef inline void fill_slots(PyObject** slots, PyObject** items, Py_ssize_t size)
         fastser_xdecref(old)
 
 
+cdef int hashing_begin(Decoder* d) except -1:
+    if d.hashing == NULL:
+        d.hashing = <Hashing*> calloc(1, sizeof(Hashing))
+        if d.hashing == NULL:
+            raise MemoryError()
+        d.hashing.left = HASHING_MAX
+    return 0
+
+
 cdef object hashed_members(PyObject* o):
     """What the hash of a frozenset or slice looks at."""
     if fastser_type(o) == fastser_slice_type:
@@ -333,7 +342,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
         return 1
     if depth > d.max_depth or fastser_stack_short(d.stack_limit):
         bad(d, "a key that can be hashed", "a deeper one")
-    entry = memo_entry(&d.sizes, o)
+    entry = memo_entry(&d.hashing.sizes, o)
     if entry == NULL:
         raise MemoryError()
     if entry.value > 0:
@@ -350,7 +359,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
         for member in hashed_members(o):
             size += unfolded(d, <PyObject*> member, depth + 1)
             size = min(size, <uint64_t> HASHING_MAX + 1)
-    entry = memo_entry(&d.sizes, o)
+    entry = memo_entry(&d.hashing.sizes, o)
     if entry == NULL:
         raise MemoryError()
     entry.value = <Py_ssize_t> size
@@ -363,11 +372,12 @@ cdef int check_hashable(Decoder* d, PyObject* key) except -1:
     cdef uint64_t size
     if not d.shares or (t != fastser_tuple_type and t != fastser_frozenset_type and t != fastser_slice_type):
         return 0
+    hashing_begin(d)
     size = unfolded(d, key, 0)
-    if size > d.hashing:
+    if size > d.hashing.left:
         return bad(d, "keys that can be hashed in reasonable time", "keys that hold others again and again")
-    d.hashing -= size
-    if d.reopened.count and leads_to_open(d, key):
+    d.hashing.left -= size
+    if d.hashing.reopened.count and leads_to_open(d, key):
         return bad(d, "a key that is complete", "one that leads back to itself")
     return 0
 
@@ -388,7 +398,7 @@ cdef bint leads_to_open(Decoder* d, PyObject* o) except -1:
     cdef MemoEntry* entry
     cdef object member
     if fastser_type(o) == fastser_tuple_type:
-        entry = memo_entry(&d.reopened, o)
+        entry = memo_entry(&d.hashing.reopened, o)
         if entry == NULL:
             raise MemoryError()
         if entry.value >= 0 and is_open(d, entry.value):
@@ -407,7 +417,8 @@ cdef int note_open(Decoder* d, uint64_t index) except -1:
     """Remember a tuple that is referred to while it is being filled."""
     cdef MemoEntry* entry
     if is_open(d, index) and fastser_tuple_size(d.refs[index]):
-        entry = memo_entry(&d.reopened, d.refs[index])
+        hashing_begin(d)
+        entry = memo_entry(&d.hashing.reopened, d.refs[index])
         if entry == NULL:
             raise MemoryError()
         entry.value = <Py_ssize_t> index
@@ -416,12 +427,13 @@ cdef int note_open(Decoder* d, uint64_t index) except -1:
 
 cdef int check_reopened(Decoder* d) except -1:
     """A tuple may contain itself through a list or dict, never through tuples alone: nothing else could make one."""
+    cdef Memo* reopened = &d.hashing.reopened
     cdef size_t i
-    if d.reopened.count:
-        sizes_release(d)
-        for i in range(d.reopened.mask + 1):
-            if d.reopened.entries[i].key != NULL and d.reopened.entries[i].value >= 0:
-                unfolded(d, <PyObject*> d.reopened.entries[i].key, 0)
+    if reopened.count:
+        sizes_clear(d.hashing)
+        for i in range(reopened.mask + 1):
+            if reopened.entries[i].key != NULL and reopened.entries[i].value >= 0:
+                unfolded(d, <PyObject*> reopened.entries[i].key, 0)
     return 0
 
 
@@ -1699,7 +1711,7 @@ cdef PyObject* decode_root(Decoder* d) except NULL:
     try:
         if d.at != d.end:
             bad(d, "the end of the tags", f"{d.end - d.at} more bytes")
-        if d.reopened.count:
+        if d.hashing != NULL:
             check_reopened(d)
     except:
         fastser_decref(o)
@@ -1732,6 +1744,7 @@ cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, bint safe
     """New reference: the object in d.view, or NULL with an exception.  ``owner`` keeps the memory alive."""
     cdef PyObject* o
     cdef int collector = 0
+    decoder_begin(d)
     d.at = d.view.tags
     d.end = d.view.tags + d.view.tag_count
     d.budget = d.view.frame_size * 8 if d.view.frame_size <= PY_SSIZE_T_MAX // 8 else PY_SSIZE_T_MAX
@@ -1742,8 +1755,6 @@ cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, bint safe
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
     d.foreign = d.view.flags & FLAG_FOREIGN
     d.safe = safe
-    d.text_is_ascii = -1
-    d.hashing = HASHING_MAX
     if not d.foreign:
         collector = fastser_collector_pause()
     o = (<DecodeRoot> decode_root)(d)
@@ -1760,7 +1771,6 @@ cdef PyObject* decode_frame(
     cdef Decoder d
     cdef PyObject* o = NULL
     cdef int status
-    memset(&d, 0, sizeof(Decoder))
     status = frame_parse(data, size, &d.view, &d.copied)
     if status == FRAME_OK:
         o = decode_view(&d, owner, writable, safe, max_depth)
@@ -1772,7 +1782,8 @@ cdef PyObject* decode_frame(
 
 cdef object decode_packed(Packed packed, bint safe, Py_ssize_t max_depth):
     cdef Decoder d
-    memset(&d, 0, sizeof(Decoder))
+    memset(&d.view, 0, sizeof(View))
+    d.copied = NULL
     try:
         packed_view(packed, &d.view)
         return taken(decode_view(&d, <PyObject*> packed, False, safe, max_depth))
@@ -1782,7 +1793,8 @@ cdef object decode_packed(Packed packed, bint safe, Py_ssize_t max_depth):
 
 cdef object decode_row(ArrowRow row, bint safe, Py_ssize_t max_depth):
     cdef Decoder d
-    memset(&d, 0, sizeof(Decoder))
+    memset(&d.view, 0, sizeof(View))
+    d.copied = NULL
     try:
         arrow_row_view(row, &d.view)
         return taken(decode_view(&d, <PyObject*> row, False, safe, max_depth))

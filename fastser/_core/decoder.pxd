@@ -3,9 +3,8 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
 
-from fastser._core.buffer cimport Buffer, buffer_release
+from fastser._core.buffer cimport Buffer
 from fastser._core.capi cimport fastser_incref, fastser_xdecref
 from fastser._core.columns cimport View
 from fastser._core.memo cimport Memo, memo_release
@@ -22,6 +21,12 @@ cdef struct OpenTuples:
     Py_ssize_t first          # number of the first
     Py_ssize_t count
     OpenTuples* next
+
+
+cdef struct Hashing:
+    Memo sizes                # of tuples and frozensets, items of items counted; the keys are strong references
+    Memo reopened             # tuples that were referred to before they were full
+    uint64_t left             # how many more items may be hashed
 
 
 cdef struct Decoder:
@@ -52,9 +57,7 @@ cdef struct Decoder:
     PyObject* owner           # what the memory belongs to; the base of arrays; borrowed
     int writable
     OpenTuples* open          # the tuples that are being filled, innermost first
-    Memo sizes                # of tuples and frozensets, items of items counted; the keys are strong references
-    Memo reopened             # tuples that were referred to before they were full
-    uint64_t hashing          # how many more items may be hashed
+    Hashing* hashing          # NULL until a key needs a look before it is hashed
     int shares                # what a key holds may be met twice
     int has_refs
     int foreign               # user code may run
@@ -62,35 +65,50 @@ cdef struct Decoder:
     int text_is_ascii         # the whole column; -1 not looked at
 
 
-cdef inline void sizes_release(Decoder* d) noexcept:
-    cdef Memo sizes = d.sizes
+cdef inline void decoder_begin(Decoder* d) noexcept nogil:
+    """Ready for a walk over d.view, whose cursors are still to be set."""
+    d.i8 = d.i16 = d.i32 = d.i64 = d.f64 = d.bits = d.text = d.data = d.body = 0
+    d.depth = 0
+    d.refs = NULL
+    d.ref_count = d.ref_capacity = 0
+    d.texts = NULL
+    d.bodies = NULL
+    d.dtypes = NULL
+    d.open = NULL
+    d.hashing = NULL
+    d.shapes.data = NULL
+    d.shapes.size = d.shapes.capacity = 0
+    d.text_is_ascii = -1
+
+
+cdef inline void sizes_clear(Hashing* hashing) noexcept:
     cdef size_t i
-    memset(&d.sizes, 0, sizeof(Memo))
-    if sizes.count:
-        for i in range(sizes.mask + 1):
-            fastser_xdecref(<PyObject*> sizes.entries[i].key)
-    memo_release(&sizes)
+    if hashing.sizes.count:
+        for i in range(hashing.sizes.mask + 1):
+            fastser_xdecref(<PyObject*> hashing.sizes.entries[i].key)
+    memo_release(&hashing.sizes)
 
 
 cdef inline void decoder_release(Decoder* d) noexcept:
     cdef Py_ssize_t i
-    for i in range(d.ref_count):
-        fastser_xdecref(d.refs[i])
-    free(d.refs)
+    if d.refs != NULL:
+        for i in range(d.ref_count):
+            fastser_xdecref(d.refs[i])
+        free(d.refs)
     if d.texts != NULL:
-        for i in range(d.view.text_count):
-            fastser_xdecref(d.texts[i])
-        free(d.texts)
+        slots_free(d.texts, d.view.text_count)
     if d.bodies != NULL:
-        for i in range(d.view.body_count):
-            fastser_xdecref(d.bodies[i])
-        free(d.bodies)
-    for i in range(<Py_ssize_t> (d.shapes.size // sizeof(ShapeSeen))):
-        fastser_xdecref((<ShapeSeen*> d.shapes.data)[i].template)
-    buffer_release(&d.shapes)
-    sizes_release(d)
-    memo_release(&d.reopened)
-    fastser_xdecref(d.dtypes)
+        slots_free(d.bodies, d.view.body_count)
+    if d.shapes.data != NULL:
+        for i in range(<Py_ssize_t> (d.shapes.size // sizeof(ShapeSeen))):
+            fastser_xdecref((<ShapeSeen*> d.shapes.data)[i].template)
+        free(d.shapes.data)
+    if d.hashing != NULL:
+        sizes_clear(d.hashing)
+        memo_release(&d.hashing.reopened)
+        free(d.hashing)
+    if d.dtypes != NULL:
+        fastser_xdecref(d.dtypes)
 
 
 cdef inline PyObject** slots_new(Py_ssize_t n) except NULL:
