@@ -73,7 +73,12 @@ def unpickle_object(payload: Any, buffers: Iterable[Any]) -> Any:
 
 def _dumps(module: ModuleType, obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
     buffers: list[pickle.PickleBuffer] = []
-    return module.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
+    try:
+        return module.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
+    except pickle.PicklingError as error:
+        if isinstance(error.__cause__, RecursionError):  # as cloudpickle words it
+            raise error.__cause__ from None
+        raise
 
 
 def _pickles_modules_by_value() -> bool:

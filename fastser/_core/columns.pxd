@@ -67,6 +67,38 @@ cdef struct View:
     int flags
 
 
+cdef inline void view_clear(View* self) noexcept nogil:
+    # One by one: the compiler makes of memset a loop that takes longer to start than this takes.
+    self.tags = NULL
+    self.i8 = NULL
+    self.i16 = NULL
+    self.i32 = NULL
+    self.i64 = NULL
+    self.f64 = NULL
+    self.bits = NULL
+    self.text_offsets = NULL
+    self.text = NULL
+    self.data_offsets = NULL
+    self.data = NULL
+    self.bodies = NULL
+    self.tag_count = 0
+    self.i8_count = 0
+    self.i16_count = 0
+    self.i32_count = 0
+    self.i64_count = 0
+    self.f64_count = 0
+    self.bits_count = 0
+    self.text_count = 0
+    self.data_count = 0
+    self.body_count = 0
+    self.text_size = 0
+    self.data_size = 0
+    self.frame_size = 0
+    self.text_large = 0
+    self.data_large = 0
+    self.flags = 0
+
+
 cdef inline Body* columns_bodies(Columns* self) noexcept nogil:
     return <Body*> self.bodies.data
 

@@ -49,7 +49,7 @@ cdef dict _tag_names = {}
 
 cdef enum:
     CHUNK = 128               # rows that are made at a time
-    HASHING_MAX = 1 << 28     # items in keys that hold others again and again: seconds of hashing
+    HASHING_MAX = 1 << 26     # items in keys that hold others again and again: about a second of hashing
 
 
 # --- reading with checks ------------------------------------------------------------------------------------------------
@@ -315,7 +315,8 @@ cdef int hashing_begin(Decoder* d) except -1:
         d.hashing = <Hashing*> calloc(1, sizeof(Hashing))
         if d.hashing == NULL:
             raise MemoryError()
-        d.hashing.left = HASHING_MAX
+        # Keys that share nothing hold no more items than the frame backs.
+        d.hashing.left = HASHING_MAX + 8 * <uint64_t> d.view.frame_size
     return 0
 
 
@@ -354,11 +355,11 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     if t == fastser_tuple_type:
         for i in range(fastser_tuple_size(o)):
             size += unfolded(d, fastser_tuple_items(o)[i], depth + 1)
-            size = min(size, <uint64_t> HASHING_MAX + 1)
+            size = min(size, d.hashing.left + 1)
     else:
         for member in hashed_members(o):
             size += unfolded(d, <PyObject*> member, depth + 1)
-            size = min(size, <uint64_t> HASHING_MAX + 1)
+            size = min(size, d.hashing.left + 1)
     entry = memo_entry(&d.hashing.sizes, o)
     if entry == NULL:
         raise MemoryError()
@@ -435,6 +436,34 @@ cdef int check_reopened(Decoder* d) except -1:
             if reopened.entries[i].key != NULL and reopened.entries[i].value >= 0:
                 unfolded(d, <PyObject*> reopened.entries[i].key, 0)
     return 0
+
+
+cdef int let_go(Decoder* d) except -1:
+    """After an error: empty what contains itself and what no collector could free."""
+    cdef Py_ssize_t i, j
+    cdef Memo* reopened
+    cdef PyObject* o
+    if d.hashing != NULL and d.hashing.reopened.count:
+        reopened = &d.hashing.reopened
+        for i in range(<Py_ssize_t> reopened.mask + 1):
+            if reopened.entries[i].key != NULL and reopened.entries[i].value >= 0:
+                o = <PyObject*> reopened.entries[i].key
+                for j in range(fastser_tuple_size(o)):
+                    replace_slot(&fastser_tuple_items(o)[j], fastser_none)
+    for j in range(d.ref_count):
+        o = d.refs[j]
+        if o != NULL and fastser_type(o) == fastser_array_type \
+                and fastser_dtype_code(fastser_array_descr(o)) == DTYPE_OBJECT:
+            for i in range(fastser_array_size(o)):
+                replace_slot(&(<PyObject**> fastser_array_data(o))[i], fastser_none)
+    return 0
+
+
+cdef inline void replace_slot(PyObject** slot, PyObject* o) noexcept:
+    cdef PyObject* old = slot[0]
+    fastser_incref(o)
+    slot[0] = o
+    fastser_xdecref(old)
 
 
 # --- text ---------------------------------------------------------------------------------------------------------------
@@ -676,9 +705,9 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
     if code == DTYPE_DESCRIBED:
         if d.dtypes == NULL:
             d.dtypes = new_list(0)
-        descend(d)
+        if d.at >= d.end or d.at[0] != TAG_TUPLE:
+            bad(d, "the tag of a tuple that describes a dtype", d.at[0] if d.at < d.end else "the end of the tags")
         description = decode_value(d)
-        d.depth -= 1
         try:
             dtype = build(<object> description)
         finally:
@@ -921,15 +950,16 @@ cdef int decode_times(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except 
         for i in range(n):
             out[i] = fastser_new_timedelta(days[i], days[n + i], days[2 * n + i])
         return 0
-    fastser_incref(zone)
     if tag == TAG_DATETIME_ZONED or tag == TAG_TIME_ZONED:
         fold = read_varint(d)
         if fold > 1:
             return bad(d, "a fold of 0 or 1", fold)
-        descend(d)
-        fastser_decref(zone)
+        if d.at >= d.end or not (
+                d.at[0] == TAG_NONE or d.at[0] == TAG_REF or d.at[0] == TAG_PICKLE or TAG_UTC <= d.at[0] <= TAG_ZONEINFO):
+            return bad(d, "the tag of a time zone or None", d.at[0] if d.at < d.end else "the end of the tags")
         zone = decode_value(d)
-        d.depth -= 1
+    else:
+        fastser_incref(zone)
     try:
         if zone != fastser_none and not isinstance(<object> zone, _datetime.tzinfo):
             return bad(d, "a time zone or None", type(<object> zone).__name__)
@@ -1075,12 +1105,12 @@ cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list
     cdef OpenTuples open
     if lengths == NULL:
         raise MemoryError()
-    descend(d)
     total = 0
     open.first = first
     open.count = n
     open.next = d.open
     try:
+        descend(d)
         total = read_lengths(d, lengths, n)
         if d.has_refs:
             make_sequences(d, out, lengths, n, is_list, first)
@@ -1157,22 +1187,22 @@ cdef void columns_free(Column* columns, Py_ssize_t width, Py_ssize_t n) noexcept
 
 
 cdef PyObject** read_columns(
-    Decoder* d, Column* columns, Py_ssize_t width, PyObject** scratch, Py_ssize_t start, Py_ssize_t m,
+    Decoder* d, Column* columns, Py_ssize_t width, PyObject** scratch, Py_ssize_t chunk, Py_ssize_t start, Py_ssize_t m,
 ) except NULL:
-    """m rows of all columns, CHUNK apart, in ``scratch``, which owns them."""
+    """m rows of all columns, ``chunk`` apart, in ``scratch``, which owns them."""
     cdef Py_ssize_t j
     for j in range(width):
         if columns[j].leaves.tag:
-            read_leaf_run(d, &columns[j].leaves, scratch + j * CHUNK, start, m)
+            read_leaf_run(d, &columns[j].leaves, scratch + j * chunk, start, m)
         else:
-            memcpy(scratch + j * CHUNK, columns[j].items + start, m * sizeof(PyObject*))
+            memcpy(scratch + j * chunk, columns[j].items + start, m * sizeof(PyObject*))
             memset(columns[j].items + start, 0, m * sizeof(PyObject*))
     return scratch
 
 
 cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) except -1:
     """n lists or tuples of one width, a run for each position."""
-    cdef Py_ssize_t width = read_count(d), i, j, start, m, first = number(d, n)
+    cdef Py_ssize_t width = read_count(d), i, j, start, m, chunk = min(n, <Py_ssize_t> CHUNK), first = number(d, n)
     cdef PyObject** scratch = NULL
     cdef PyObject** slots
     cdef PyObject* old
@@ -1195,18 +1225,18 @@ cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) exc
             if not is_list:
                 d.open = &open
         columns = open_columns(d, width, n)
-        scratch = slots_new(width * CHUNK)
-        for start in range(0, n, CHUNK):
-            m = min(n - start, <Py_ssize_t> CHUNK)
-            read_columns(d, columns, width, scratch, start, m)
+        scratch = slots_new(width * chunk)
+        for start in range(0, n, chunk):
+            m = min(n - start, chunk)
+            read_columns(d, columns, width, scratch, chunk, start, m)
             for i in range(m):
                 if not d.has_refs:
                     out[start + i] = new_sequence(d, width, is_list)
                 slots = fastser_list_items(out[start + i]) if is_list else fastser_tuple_items(out[start + i])
                 for j in range(width):
                     old = slots[j]
-                    slots[j] = scratch[j * CHUNK + i]
-                    scratch[j * CHUNK + i] = NULL
+                    slots[j] = scratch[j * chunk + i]
+                    scratch[j * chunk + i] = NULL
                     fastser_xdecref(old)
                 show(d, out[start + i])
     finally:
@@ -1214,7 +1244,7 @@ cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) exc
         if columns != NULL:
             columns_free(columns, width, n)
         if scratch != NULL:
-            slots_free(scratch, width * CHUNK)
+            slots_free(scratch, width * chunk)
     d.depth -= 1
     return 0
 
@@ -1226,9 +1256,9 @@ cdef int decode_sets(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exce
     cdef PyObject** at
     if lengths == NULL:
         raise MemoryError()
-    descend(d)
     total = 0
     try:
+        descend(d)
         total = read_lengths(d, lengths, n)
         if not frozen:
             for i in range(n):
@@ -1264,9 +1294,9 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t at = 0
     if lengths == NULL:
         raise MemoryError()
-    descend(d)
     total = 0
     try:
+        descend(d)
         total = read_lengths(d, lengths, n)
         for i in range(n):
             out[i] = fastser_dict_presized(lengths[i])
@@ -1382,7 +1412,7 @@ cdef PyObject* decode_record(Decoder* d) except NULL:
 
 cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     """n dicts of one shape, a run for each key."""
-    cdef Py_ssize_t i = 0, j, start, m, count, first = number(d, n), position = 0
+    cdef Py_ssize_t i = 0, j, start, m, count, chunk = min(n, <Py_ssize_t> CHUNK), first = number(d, n), position = 0
     cdef ShapeSeen* shape = read_shape(d)
     cdef PyObject* template = template_of(d, shape)
     cdef PyObject** scratch = NULL
@@ -1408,22 +1438,22 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
                 out[i] = dict_copy(template)
                 set_number(d, first + i, out[i])
         columns = open_columns(d, count, n)
-        scratch = slots_new(count * CHUNK)
-        for start in range(0, n, CHUNK):
-            m = min(n - start, <Py_ssize_t> CHUNK)
-            read_columns(d, columns, count, scratch, start, m)
+        scratch = slots_new(count * chunk)
+        for start in range(0, n, chunk):
+            m = min(n - start, chunk)
+            read_columns(d, columns, count, scratch, chunk, start, m)
             for i in range(m):
                 if not d.has_refs:
                     out[start + i] = dict_copy(template)
                 for j in range(count):
-                    dict_set(out[start + i], keys[j], scratch[j * CHUNK + i])
-                    fastser_decref(scratch[j * CHUNK + i])
-                    scratch[j * CHUNK + i] = NULL
+                    dict_set(out[start + i], keys[j], scratch[j * chunk + i])
+                    fastser_decref(scratch[j * chunk + i])
+                    scratch[j * chunk + i] = NULL
     finally:
         if columns != NULL:
             columns_free(columns, count, n)
         if scratch != NULL:
-            slots_free(scratch, count * CHUNK)
+            slots_free(scratch, count * chunk)
         if keys != NULL:
             slots_free(keys, count)
         fastser_decref(template)
@@ -1727,6 +1757,8 @@ cdef int word_error(Decoder* d) except -1:
         raise
     except Exception as error:
         raise _errors.cannot_rebuild("a value", error, f"tag {d.at - d.view.tags}") from error
+    finally:
+        let_go(d)
 
 
 cdef int reraise() except -1:

@@ -1607,10 +1607,12 @@ cdef Encoder* take_encoder() except NULL:
     return e
 
 
-cdef void give_encoder(Encoder* e) noexcept:
+cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
+    """``written``: the size of the frame that it was used for."""
     global _pool, _pooled
     encoder_clear(e)
-    if _pooled == POOL_SIZE or columns_capacity(&e.columns) > SCRATCH_KEPT:
+    # An integer of one byte in the frame took eight of scratch.
+    if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
         encoder_free(e)
         return
     e.next = _pool
@@ -1622,14 +1624,15 @@ cdef int walk(Encoder* e, PyObject* root, int large) except -1:
     if encoder_begin(e, large) < 0:
         raise MemoryError()
     encode_value(e, root)
-    if not large and columns_too_long(&e.columns):
+    if not large and columns_too_long(&e.columns, e.claimed):
         return restart(e, RESTART_LARGE)
     return 0
 
 
-cdef inline bint columns_too_long(Columns* c) noexcept:
+cdef inline bint columns_too_long(Columns* c, size_t claimed) noexcept:
     """Whether a column has more items than 32-bit offsets can tell."""
-    return (c.tags.size | c.i8.size | c.bits.size | c.i16.size >> 1 | c.i32.size >> 2 | c.i64.size >> 3
+    # No value takes more than three items of a column.
+    return claimed + c.tags.size > <size_t> 0x7FFFFFFF // 3 and (c.tags.size | c.i8.size | c.bits.size | c.i16.size >> 1 | c.i32.size >> 2 | c.i64.size >> 3
             | c.f64.size >> 3) > <size_t> 0x7FFFFFFF
 
 
@@ -1682,9 +1685,12 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
         walk_again(e, root)
     if e.claimed > 8 * <Py_ssize_t> e.columns.tags.size:
         # At least one bit an item, so that no reader makes more than a frame's bytes can back.
-        frame_layout(&e.columns, e.flags, &layout)
-        missing = (e.claimed - 8 * layout.total + 7) >> 3
-        if missing > 0:
+        while True:
+            frame_layout(&e.columns, e.flags, &layout)
+            missing = (e.claimed - 8 * layout.total + 7) >> 3
+            if missing <= 0:
+                break
+            # Padding elsewhere in the frame may take up some of what is added.
             memset(room(buffer_extend(&e.columns.bits, missing)), 0, missing)
     return 0
 
@@ -1702,13 +1708,18 @@ cdef int fallback_code(object fallback) except -1:
 cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, bint packed):
     cdef int code = FALLBACK_CLOUDPICKLE if fallback is _cloudpickle else fallback_code(fallback)
     cdef Encoder* e = take_encoder()
+    cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
+    cdef object frame
     try:
         encode_root(e, <PyObject*> obj, track_refs, max_depth, code)
         if packed:
-            return packed_new(&e.columns, e.flags)
-        return frame_to_bytes(&e.columns, e.flags)
+            frame = packed_new(&e.columns, e.flags)
+        else:
+            frame = frame_to_bytes(&e.columns, e.flags)
+            written = fastser_bytes_size(<PyObject*> frame)
+        return frame
     finally:
-        give_encoder(e)
+        give_encoder(e, written)
 
 
 cdef object _cloudpickle = "cloudpickle"

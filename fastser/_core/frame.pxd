@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from fastser._core.columns cimport Body, Buffer, Columns, View, columns_bodies, columns_body_count
+from fastser._core.columns cimport Body, Buffer, Columns, View, columns_bodies, columns_body_count, view_clear
 from fastser._core.copy cimport fastser_copy_short
 from fastser._core.tags cimport *
 
@@ -212,7 +212,7 @@ cdef inline int _parse_aligned(
     cdef unsigned int remaining
     cdef Py_ssize_t i, start, position, limit, offset_size
     cdef int large, status
-    memset(view, 0, sizeof(View))
+    view_clear(view)
     status = frame_check_start(data, size, &total)
     if status != FRAME_OK:
         return status
