@@ -282,7 +282,12 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
             return 0
     else:
         e.numbers += 1
-    encode_objects(e, &o, 1, t)
+    if t == fastser_dict_type:
+        encode_dict(e, o)
+    elif t == fastser_list_type or t == fastser_tuple_type:
+        encode_sequence(e, o, t == fastser_list_type)
+    else:
+        encode_objects(e, &o, 1, t)
     return ascend(e, &o, 1)
 
 
@@ -845,7 +850,7 @@ cdef int write_memory(Encoder* e, object memory) except -1:
 cdef int encode_objects(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
     """n objects of one exact numbered type that a single run can hold; numbered, one level down."""
     if t == fastser_dict_type:
-        return encode_mappings(e, items, n) if n > 1 else encode_dict(e, items[0])
+        return encode_mappings(e, items, n)
     if t == fastser_list_type or t == fastser_tuple_type:
         return encode_sequences(e, items, n, t == fastser_list_type)
     if t == fastser_set_type or t == fastser_frozenset_type:
@@ -877,7 +882,24 @@ cdef int write_lengths(Encoder* e, const uint64_t* lengths, Py_ssize_t n, uint64
     return write_unsigned(e, lengths, n, largest)
 
 
+cdef int encode_sequence(Encoder* e, PyObject* o, bint is_list) except -1:
+    """One list or tuple."""
+    cdef Py_ssize_t size = fastser_list_size(o)
+    cdef PyObject** items
+    write_tag(e, TAG_LIST if is_list else TAG_TUPLE)
+    append_varint(&e.columns.tags, size)
+    if size == 0:
+        return 0
+    items = sequence_items(o, is_list)
+    if e.careful:
+        items = block_new(e, size)
+        memcpy(items, sequence_items(o, is_list), size * sizeof(PyObject*))
+        block_own(e, size)
+    return encode_items(e, items, size)
+
+
 cdef int encode_sequences(Encoder* e, PyObject** items, Py_ssize_t n, bint is_list) except -1:
+    """Lists or tuples: their items in one run, or a run for each position."""
     cdef size_t mark = e.blocks.size
     cdef Py_ssize_t i, j, size = fastser_list_size(items[0]), total = 0
     cdef uint64_t largest = 0
@@ -886,17 +908,7 @@ cdef int encode_sequences(Encoder* e, PyObject** items, Py_ssize_t n, bint is_li
     cdef PyObject** flat
     cdef bint alike = True, rows = False
     if n == 1:
-        write_tag(e, TAG_LIST if is_list else TAG_TUPLE)
-        append_varint(&e.columns.tags, size)
-        if size == 0:
-            return 0
-        source = sequence_items(items[0], is_list)
-        if e.careful:
-            flat = block_new(e, size)
-            memcpy(flat, source, size * sizeof(PyObject*))
-            block_own(e, size)
-            source = flat
-        return encode_items(e, source, size)
+        return encode_sequence(e, items[0], is_list)
     lengths = <uint64_t*> block_new(e, n)
     for i in range(n):
         lengths[i] = fastser_list_size(items[i])
@@ -1218,10 +1230,10 @@ cdef Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n, PyObj
 
 cdef Py_ssize_t encode_truth_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     """True, False and None: a bitmap, or two."""
-    cdef Py_ssize_t k = 0, missing = 0
-    while k < n and is_truth(items[k]):
-        missing += items[k] == fastser_none
-        k += 1
+    cdef Py_ssize_t k, missing = 0, size = (n + 7) >> 3
+    cdef uint8_t* valid = <uint8_t*> room(buffer_extend(&e.columns.bits, 2 * size))
+    k = truth_bits(items, n, valid, valid + size, &missing)
+    e.columns.bits.size -= 2 * size
     if not is_worth_it(k, n) or (missing == k and k < n):
         return 0
     write_concat(e, k, n)
@@ -1230,10 +1242,11 @@ cdef Py_ssize_t encode_truth_run(Encoder* e, PyObject** items, Py_ssize_t n) exc
         return k
     if missing:
         write_tag(e, TAG_NULLABLE)
-        write_bits(e, items, k, fastser_none, True)
+        e.columns.bits.size += (k + 7) >> 3
         e.claimed += k
     write_tag(e, TAG_BOOLS)
-    write_bits(e, items, k, fastser_true, False)
+    memmove(e.columns.bits.data + e.columns.bits.size, valid + size, (k + 7) >> 3)
+    e.columns.bits.size += (k + 7) >> 3
     return k
 
 

@@ -16,6 +16,7 @@ from fastser._core.buffer cimport buffer_extend, buffer_reserve
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Columns
 from fastser._core.encoder cimport Encoder, write_tag, write_varint
+from fastser._core.frame cimport fastser_popcount16
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, data_append, end_item, text_append
 from fastser._core.times cimport date_days, datetime_microseconds, time_microseconds
@@ -89,9 +90,37 @@ cdef inline int write_bits(Encoder* e, PyObject** items, Py_ssize_t n, PyObject*
     return 0
 
 
-cdef inline bint is_truth(PyObject* o) noexcept nogil:
-    # All three compared each time: which one it is cannot be guessed, and a wrong guess costs more.
-    return (o == fastser_true) | (o == fastser_false) | (o == fastser_none)
+cdef inline Py_ssize_t truth_bits(
+    PyObject** items, Py_ssize_t n, uint8_t* valid, uint8_t* bits, Py_ssize_t* missing,
+) noexcept nogil:
+    """Bitmaps of the leading items that are True, False or None; how many they are.
+
+    Every item is compared with all three: which one it is cannot be guessed, and a wrong guess
+    costs more than the comparisons.
+    """
+    cdef Py_ssize_t i, j, count
+    cdef unsigned int known, not_none, true, bit
+    for i in range(0, n, 8):
+        known = not_none = true = 0
+        count = n - i if n - i < 8 else 8
+        for j in range(count):
+            bit = <unsigned int> 1 << j
+            true |= (items[i + j] == fastser_true) * bit
+            not_none |= (items[i + j] != fastser_none) * bit
+            known |= ((items[i + j] == fastser_true) | (items[i + j] == fastser_false)
+                      | (items[i + j] == fastser_none)) * bit
+        if known != (<unsigned int> 1 << count) - 1:
+            count = 0
+            while known & 1:
+                known >>= 1
+                count += 1
+            not_none &= (<unsigned int> 1 << count) - 1
+        valid[i >> 3] = <uint8_t> not_none
+        bits[i >> 3] = <uint8_t> (true & not_none)
+        missing[0] += count - fastser_popcount16(not_none)
+        if count < 8:
+            return i + count
+    return n
 
 
 cdef inline int write_floats(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
