@@ -2,6 +2,7 @@
 
     python tests/fuzz_loads.py --seconds 600 --seed 7
     python tests/fuzz_loads.py --objects            round trips of random objects instead
+    python tests/fuzz_loads.py --mischief           objects whose own code changes the containers that are being packed
     python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
 
 A worker process damages frames of random objects, or makes frames up by the grammar, and loads them: the outcome must be
@@ -189,6 +190,79 @@ class Maker:
         for index in np.ndindex(out.shape):
             out[index] = self.make(depth + 1)
         return out
+
+
+class Mischief:
+    """Its pickling empties, fills and swaps the containers around it, calls dumps again, collects or raises."""
+
+    rng = random.Random(0)
+    containers = ()
+
+    def __reduce__(self):
+        import fastser
+
+        for _ in range(self.rng.randrange(3)):
+            target = self.rng.choice(self.containers)
+            what = self.rng.randrange(6)
+            if isinstance(target, list):
+                if what == 0:
+                    target.clear()
+                elif what == 1:
+                    target.extend([1, "x", Mischief()] * 20)
+                elif target:
+                    target[self.rng.randrange(len(target))] = self.rng.choice((None, 5, "text", [1], Mischief()))
+            elif isinstance(target, dict):
+                if what == 0:
+                    target.clear()
+                elif what == 1:
+                    target.update({f"n{i}": i for i in range(50)})
+                elif target:
+                    target[self.rng.choice(list(target))] = self.rng.choice((None, [2], Mischief()))
+            elif isinstance(target, set):
+                target.clear() if what == 0 else target.add(what)
+            elif isinstance(target, bytearray):
+                target.clear() if what == 0 else target.extend(b"x" * 5000)
+            elif isinstance(target, np.ndarray) and target.dtype == object and target.size:
+                target.flat[0] = self.rng.choice((None, [3]))
+        what = self.rng.randrange(12)
+        if what == 0:
+            raise ValueError("no")
+        if what == 1:
+            gc.collect()
+        if what == 2 and self.containers:
+            try:
+                fastser.dumps(self.rng.choice(self.containers[-3:]), max_depth=20)
+            except (fastser.EncodeError, fastser.DepthError):
+                pass
+        return int, (7,)
+
+
+class MischiefMaker(Maker):
+    def leaf(self, kind):
+        return Mischief() if self.rng.random() < 0.03 else super().leaf(kind)
+
+
+def work_on_mischief(seed, path):
+    import fastser
+
+    rng = Mischief.rng = random.Random(seed)
+    with open(path, "r+b") as note:
+        for i in range(BATCH // 5):
+            Mischief.containers = ()
+            maker = MischiefMaker(rng)
+            obj = maker.make()
+            Mischief.containers = [item for item in maker.met if not isinstance(item, (tuple, frozenset))] or [[]]
+            note.seek(0)
+            note.write(struct.pack("<QQ", 8, i))
+            note.flush()
+            faulthandler.dump_traceback_later(HANG, exit=True)
+            try:
+                frame = fastser.dumps(obj, track_refs=rng.random() < 0.6, max_depth=rng.choice((20, 200)))
+            except (fastser.EncodeError, fastser.DepthError):
+                frame = None
+            if frame is not None:
+                fastser.loads(frame)
+            faulthandler.cancel_dump_traceback_later()
 
 
 # --- damage ------------------------------------------------------------------------------------------------------------
@@ -702,6 +776,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(kind="frames")
     parser.add_argument("--objects", action="store_const", dest="kind", const="objects", help="round trips of random objects")
+    parser.add_argument("--mischief", action="store_const", dest="kind", const="mischief", help="objects that change others")
     parser.add_argument("--rows", action="store_const", dest="kind", const="rows", help="Arrow rows instead of frames")
     parser.add_argument("--no-limit", action="store_true", help="no limit of memory: sanitizers reserve terabytes")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
@@ -714,7 +789,7 @@ def main():
                 used = int(statm.read().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         seed, path = options.worker
-        {"frames": work_on_frames, "objects": work_on_objects, "rows": work_on_rows}[options.kind](int(seed), path)
+        globals()[f"work_on_{options.kind}"](int(seed), path)
         return 0
     end = time.monotonic() + options.seconds
     seed, failures = options.seed, 0

@@ -3,6 +3,7 @@
 Every frame is loaded in a child process with little memory, so that what goes wrong is told by name.
 """
 
+import datetime
 import gc
 import pickle
 import random
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import uuid
 
 import fuzz_loads
 import numpy as np
@@ -250,7 +252,7 @@ GRAMMAR = [
     ("records of a key twice", build(LIST, 2, RECORDS, 0, 2, NONE, NONE, text=["a", "a"]), "a shape of different keys"),
     ("rows of no width", build(LIST, 2, LIST_ROWS, 0), "a width of at least 1"),
     ("fold 2", build(DATETIME_ZONED, 2, NONE, i64=[0]), "a fold of 0 or 1, found 2"),
-    ("a zone that is none", build(DATETIME_ZONED, 0, small(5), i64=[0]), "a time zone or None, found int"),
+    ("a zone that is none", build(DATETIME_ZONED, 0, small(5), i64=[0]), "a time zone or None, found"),
     ("a year beyond 9999", build(DATETIME, i64=[253402300800000000]), "outside the years"),
     ("a year before 1", build(LIST, 2, DATETIME, i64=[0, -(2**63)]), "outside the years"),
     ("a date beyond 9999", build(DATE, i32=[2932897]), "outside the years"),
@@ -311,7 +313,7 @@ def described(*description, **columns):
 
 
 DTYPES = [
-    ("an int", described(small(5)), "a tuple that starts with a kind"),
+    ("an int", described(small(5)), "a tuple"),
     ("an empty tuple", described(TUPLE, 0), "a tuple that starts with a kind"),
     ("a kind of bytes", described(TUPLE, 1, NONE), "a tuple that starts with a kind"),
     ("an unknown kind", described(TUPLE, 3, GENERIC, TEXT, small(4), FALSE, text=["q"]), "a kind of number"),
@@ -445,6 +447,12 @@ def nested_records(levels, size, flags):
 @pytest.mark.parametrize("flags", [0, REFS], ids=["tree", "refs"])
 def test_columns_claim_before_they_allocate(child, make, flags):
     refused(child.load(make(900, 1 << 16, flags)), "items")
+
+
+def test_two_wide_rows_take_no_more_than_they_hold(child):
+    width = 300_000
+    frame = build(LIST, 2, LIST_ROWS, width, bytes([NONE]) * width, bits=bytes(width // 4 + 100))
+    assert child.load(frame) == ("value", "list")
 
 
 def test_copies_of_a_body_are_not_for_nothing(child):
@@ -629,8 +637,8 @@ DEEP = {
     "slices": lambda n: build(bytes([SLICE]) * n, NONE, bytes([NONE, NONE]) * n),
     "object arrays": lambda n: build(bytes([OBJECT_ARRAY, OBJECT, 0, 0]) * n, NONE),
     "time zones": lambda n: build(bytes([TIMEZONE]) * n, NONE),
-    "zones of times": lambda n: build(bytes([TIME_ZONED, 0]) * n, NONE),
-    "dtypes": lambda n: build(bytes([SCALAR, DESCRIBED]) * n, NONE),
+    "zones of times": lambda n: build(bytes([TIME_ZONED, 0, TIMEZONE]) * n, NONE),
+    "dtypes": lambda n: build(bytes([SCALAR, DESCRIBED, TUPLE, 1]) * n, NONE),
     "runs of lists": lambda n: build(LIST, 2, bytes([LIST, 0, 1]) * n, NONE),
     "rows": lambda n: build(LIST, 2, bytes([TUPLE_ROWS, 1]) * n, NONE, flags=REFS),
     "runs of records": lambda n: build(LIST, 2, RECORDS, 0, 1, bytes([RECORDS, 1]) * n, NONE, text=["k"]),
@@ -716,7 +724,7 @@ def test_safe_refuses_a_pickle_whatever_the_header_says(flags):
         build(PICKLE, INLINE, 0, data=[payload], flags=flags),
         build(LIST, 2, GENERIC, NONE, PICKLE, BUFFER, 0, buffers=[payload], flags=flags),
         build(DICT, 1, PICKLE, INLINE, 0, NONE, data=[payload], flags=flags),
-        build(ARRAY, DESCRIBED, PICKLE, INLINE, 0, data=[payload], flags=flags),
+        build(ARRAY, DESCRIBED, TUPLE, 1, PICKLE, INLINE, 0, data=[payload], flags=flags),
     ):
         with pytest.raises(UnsafeDataError):
             fastser.loads(frame, safe=True)
@@ -791,15 +799,25 @@ def test_after_an_error_the_next_call_works():
         assert fastser.loads(fastser.dumps(OBJECTS["mixed"])) == OBJECTS["mixed"]
 
 
+SINGLETONS = [None, True, False, ..., NotImplemented, (), datetime.timezone.utc, np.dtype("f8"), np.dtype("O"), uuid.UUID, np.ndarray]
+
+
 def test_errors_leave_nothing_behind():
-    table = harmless() + [fastser.dumps(obj)[:-1] for obj in OBJECTS.values()]
+    cut = [build(TUPLE, 2, GENERIC, LIST, 1, REF, 0, b"\x07", flags=REFS), build(OBJECT_ARRAY, OBJECT, 0, 1, 2, GENERIC, REF, 0, b"\x07", flags=REFS)]
+    cut += [build(TUPLE, 2, GENERIC, REF, 0, b"\x07", flags=REFS)]
+    table = harmless() + cut + [row[1] for row in INCOMPLETE] + [fastser.dumps(obj)[:-1] for obj in OBJECTS.values()]
+    rng = random.Random(3)
+    table += [fuzz_loads.spoken(rng, None, None) for _ in range(300)]
 
     def load_all():
         for frame in table:
             try:
-                fastser.loads(frame)
+                value = fastser.loads(frame, safe=True)
             except DecodeError:
                 pass
+            else:
+                for array in filter(lambda item: isinstance(item, np.ndarray) and item.dtype == object, parts(value)):
+                    array[...] = None  # NumPy leaves arrays that contain themselves
 
     for _ in range(3):
         load_all()
@@ -809,11 +827,39 @@ def test_errors_leave_nothing_behind():
         load_all()
         gc.collect()
         before, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+        references = [sys.getrefcount(item) for item in SINGLETONS]
         for _ in range(20):
             load_all()
         gc.collect()
         after = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert len(gc.get_objects()) - objects < 50
-    assert after - before < 20_000
+    assert len(gc.get_objects()) - objects < 20
+    assert after - before < 100_000
+    for item, count in zip(SINGLETONS, references, strict=True):
+        assert abs(sys.getrefcount(item) - count) < 20, item
+
+
+def parts(value):
+    """The objects that value leads to, itself first."""
+    found, work = {}, [value]
+    while work:
+        item = work.pop()
+        if id(item) in found:
+            continue
+        found[id(item)] = item
+        if isinstance(item, dict):
+            work += [*item, *item.values()]
+        elif isinstance(item, (list, tuple, set, frozenset)) or (isinstance(item, np.ndarray) and item.dtype == object):
+            work += item.ravel().tolist() if isinstance(item, np.ndarray) else item
+        elif isinstance(item, slice):
+            work += [item.start, item.stop, item.step]
+    return list(found.values())
+
+
+def test_depth_errors_leave_nothing_behind(child):
+    """What is told by the child's memory: no tracer sees the decoder's own."""
+    frames = [build(LIST, 100_000, tag, 0, 1, NONE, NONE, bits=bytes(30_000)) for tag in (LIST, TUPLE, SET, FROZENSET, DICT)]
+    for _ in range(100):
+        for frame in frames:
+            refused(child.load(frame, max_depth=1), "", "DepthError")
