@@ -707,7 +707,9 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
             d.dtypes = new_list(0)
         if d.at >= d.end or d.at[0] != TAG_TUPLE:
             bad(d, "the tag of a tuple that describes a dtype", d.at[0] if d.at < d.end else "the end of the tags")
+        d.max_depth += DTYPE_LEVELS
         description = decode_value(d)
+        d.max_depth -= DTYPE_LEVELS
         try:
             dtype = build(<object> description)
         finally:
@@ -841,11 +843,11 @@ cdef int decode_object_arrays(
             return bad(d, "a missing value that is no container", type(missing).__name__)
     if size and n > d.budget // size:
         return unbacked(d, <uint64_t> size * n)
-    descend(d)
     for i in range(n):
         out[i] = fastser_new_empty_array(descr, ndim, dims, order)
         set_number(d, first + i, out[i])
     if size:
+        descend(d)
         items = slots_new(n * size)
         try:
             decode_items(d, items, n * size)
@@ -860,7 +862,7 @@ cdef int decode_object_arrays(
                         fastser_array_set(out[i], fastser_array_data(out[i]) + j * itemsize, items[i * size + j])
         finally:
             slots_free(items, n * size)
-    d.depth -= 1
+        d.depth -= 1
     return 0
 
 
@@ -993,7 +995,6 @@ cdef int decode_zones(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except 
             out[i] = new_reference(_zoneinfo_class(text[:size].decode("utf-8")))
             set_number(d, first + i, out[i])
         return 0
-    descend(d)
     parts = slots_new(2 * n)
     try:
         decode_items(d, parts, n)
@@ -1007,7 +1008,6 @@ cdef int decode_zones(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except 
             set_number(d, first + i, out[i])
     finally:
         slots_free(parts, 2 * n)
-    d.depth -= 1
     return 0
 
 

@@ -162,8 +162,13 @@ cdef inline int descend(Encoder* e, PyObject* o) except -1:
     return 0
 
 
-cdef inline int ascend(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    e.depth -= 1
+cdef inline bint is_level(PyObject* t) noexcept:
+    """Whether objects of a numbered type hold others (arrays of objects see to that themselves)."""
+    return not (t == fastser_array_type or t == fastser_bytearray_type or t == timezone_type or t == zoneinfo_type)
+
+
+cdef inline int ascend(Encoder* e, PyObject** items, Py_ssize_t n, bint level) except -1:
+    e.depth -= level
     if not e.track and not e.acyclic:
         unnumber_run(e, items, n)
     return 0
@@ -270,7 +275,9 @@ cdef int encode_value(Encoder* e, PyObject* o) except -1:
 cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
     """One object that later parts of the message may refer to."""
     cdef MemoEntry* entry
-    descend(e, o)
+    cdef bint level = is_level(t)
+    if level:
+        descend(e, o)
     if may_be_shared(e, o):
         if number_run(e, &o, 1) == 0:
             entry = memo_entry(&e.memo, o)
@@ -278,7 +285,7 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
             put_tag(e, TAG_REF)
             append_varint(&e.columns.tags, entry.value)
             e.flags |= FLAG_REFS
-            e.depth -= 1
+            e.depth -= level
             return 0
     else:
         e.numbers += 1
@@ -288,7 +295,7 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
         encode_sequence(e, o, t == fastser_list_type)
     else:
         encode_objects(e, &o, 1, t)
-    return ascend(e, &o, 1)
+    return ascend(e, &o, 1, level)
 
 
 cdef int encode_text(Encoder* e, PyObject* o) except -1:
@@ -570,7 +577,7 @@ cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef PyObject* array
     cdef Py_ssize_t i, size = fastser_descr_itemsize(<PyObject*> descr)
     cdef char* at
-    if size and not dtype_is_native(descr):
+    if (describe(descr) if size == 0 else dtype_is_native(descr) or None) is None:
         e.numbers += n
         return encode_foreign(e, items, n)
     write_tag(e, TAG_SCALAR)
@@ -623,7 +630,11 @@ cdef int write_dtype(Encoder* e, object descr) except -1:
     (<dict> e.descriptions)[entry.value if fastser_descr_type_num(<PyObject*> descr) == STRING_DTYPE else description] = entry.value
     keep(e, description)
     write_varint(e, DTYPE_DESCRIBED)
-    return encode_value(e, <PyObject*> description)
+    # A description is none of the user's levels, and has a bound of its own.
+    e.max_depth += DTYPE_LEVELS
+    encode_value(e, <PyObject*> description)
+    e.max_depth -= DTYPE_LEVELS
+    return 0
 
 
 cdef int write_layout(Encoder* e, PyObject* array) except -1:
@@ -773,6 +784,7 @@ cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except
     write_layout(e, items[0])
     if size == 0:
         return 0
+    descend(e, items[0])
     elements = block_new(e, n * size)
     for i in range(n):
         array = items[i]
@@ -795,6 +807,7 @@ cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except
                 block.owned += 1
     encode_items(e, elements, n * size)
     blocks_leave(e, mark)
+    e.depth -= 1
     return 0
 
 
@@ -1272,6 +1285,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
     cdef Py_ssize_t first, known = known_prefix(e, items, k)
     cdef size_t mark = e.blocks.size
     cdef OpenRun run
+    cdef bint level
     cdef PyObject** columns = NULL
     if known:
         known = known_prefix(e, items, n)
@@ -1295,12 +1309,14 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
             return 0    # UTC has a tag of its own
     if not is_worth_it(k, n) or (e.singly and (t == fastser_tuple_type or t == fastser_frozenset_type)):
         return 0
-    descend(e, items[0])
+    level = is_level(t)
+    if level:
+        descend(e, items[0])
     first = number_run(e, items, k)
     if not is_worth_it(first, n) or (t == fastser_array_type and first > 1 and arrays_overlap(e, items, first)):
         e.numbers -= first
         unnumber_run(e, items, first)
-        e.depth -= 1
+        e.depth -= level
         return 0
     write_concat(e, first, n)
     run.first = e.numbers - first
@@ -1311,7 +1327,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         e.open = &run
     encode_objects(e, items, first, t)
     e.open = run.next
-    ascend(e, items, first)
+    ascend(e, items, first, level)
     return first
 
 
@@ -1368,7 +1384,7 @@ cdef Py_ssize_t encode_record_run(
         # Keys that `text` does not take: keys followed by values.
         e.columns.tags.size -= 1
         encode_mappings(e, items, k)
-    ascend(e, items, k)
+    ascend(e, items, k, True)
     return k
 
 
@@ -1563,7 +1579,7 @@ cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) e
         return 0
     write_concat(e, first, n)
     encode_mappings(e, items, first)
-    ascend(e, items, first)
+    ascend(e, items, first, True)
     return first
 
 
