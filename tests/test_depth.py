@@ -147,6 +147,13 @@ def test_what_one_side_accepts_the_other_accepts_too():
         [{"a": {"b": i if i % 2 else [i]}} for i in range(30)],
         [[None, {"a": None}, [i]] for i in range(20)],
         [bytearray(b"x"), bytearray(5000)],
+        bytearray(5000),
+        np.zeros(3),
+        np.zeros(1000),
+        [np.zeros(3) for _ in range(20)],
+        np.float32(1),
+        objects(1, 2),
+        objects(objects(1), [2]),
     ]
     for value in values:
         for track_refs in (True, False):
@@ -159,6 +166,7 @@ def test_what_one_side_accepts_the_other_accepts_too():
                 break
             else:
                 pytest.fail(f"{value!r} is too deep for everything")
+            # And what one side refuses the other refuses too.
             for less in range(depth):
                 assert_depth_error(fastser.loads, frame, max_depth=less)
 
