@@ -1,9 +1,10 @@
 """What to do with the objects of a class that the compiled core does not know.
 
-The core asks for the plan of a class once, remembers it, and carries it out for every instance. The order is: native types
-(which never come here), then what a class says about itself, then pickle. Today every class takes the one plan there is.
+The order is: native types (which never come here), then what a class says about itself, then pickle. Today every class takes
+the one plan there is, so that the core need not ask for it.
 """
 
+import io
 import pickle
 import sys
 from collections.abc import Iterable
@@ -56,6 +57,8 @@ def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuff
     try:
         payload, buffers = _dumps(pickle, obj)
     except _REFUSALS:
+        if isinstance(obj, io.IOBase):
+            raise  # cloudpickle would take a text file for its text
         payload = None
     if payload is None:
         return _dumps(_cloudpickle(), obj)

@@ -129,7 +129,6 @@ def test_native_dtypes_are_numpys_own():
         np.dtype([("a", "O")]),
         np.dtype([("a", "O", (2,))]),
         np.dtype(("O", (2,))),
-        np.dtype((np.dtypes.StringDType(), (2,))),
         np.dtype(("i4", [("low", "i2"), ("high", "i2")])),
         np.dtype([(((1, 2), "name"), "i4")]),
         np.dtype((type("Row", (np.record,), {}), POINT)),

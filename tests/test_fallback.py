@@ -352,7 +352,7 @@ FIRST = "This object exceeds the maximum recursion depth. It may contain itself 
             errors.unsafe("a pickled object", "column tags, position 9"),
             errors.UnsafeDataError,
             "safe=True, but a pickled object at column tags, position 9 would be needed to load this frame; "
-            "list its class in allow, or trust the data",
+            "load it without safe only if you trust where it comes from",
         ),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",

@@ -161,13 +161,14 @@ def test_bodies_hold_the_elements_in_their_order():
         assert parts["buffers"] == [source.tobytes(order)]
 
 
-def test_holes_of_gathered_records_are_zero():
+def test_holes_of_gathered_records_hold_no_foreign_memory():
     source = np.frombuffer(b"\xff" * 16 * 400, RECORD)[::2]
     parts, _ = parse(fastser.dumps(source))
     body = np.frombuffer(parts["buffers"][0], "u1").reshape(-1, 16)
     assert (body[:, :1] == 255).all()
     assert (body[:, 8:] == 255).all()
-    assert not body[:, 1:8].any()
+    # NumPy up to 2.4 leaves the holes alone, and they were zeroed; later ones carry along what lies in the source's.
+    assert set(np.unique(body[:, 1:8])) in ({0}, {255})
     source = records()[::2]
     for loaded in (fastser.loads(fastser.dumps(source)), fastser.loads(fastser.pack(source))):
         assert loaded.dtype == RECORD
