@@ -636,9 +636,6 @@ DEEP = {
     "records": lambda n: build(RECORDS, 0, 1, bytes([RECORDS, 1]) * n, NONE, text=["k"]),
     "slices": lambda n: build(bytes([SLICE]) * n, NONE, bytes([NONE, NONE]) * n),
     "object arrays": lambda n: build(bytes([OBJECT_ARRAY, OBJECT, 0, 0]) * n, NONE),
-    "time zones": lambda n: build(bytes([TIMEZONE]) * n, NONE),
-    "zones of times": lambda n: build(bytes([TIME_ZONED, 0, TIMEZONE]) * n, NONE),
-    "dtypes": lambda n: build(bytes([SCALAR, DESCRIBED, TUPLE, 1]) * n, NONE),
     "runs of lists": lambda n: build(LIST, 2, bytes([LIST, 0, 1]) * n, NONE),
     "rows": lambda n: build(LIST, 2, bytes([TUPLE_ROWS, 1]) * n, NONE, flags=REFS),
     "runs of records": lambda n: build(LIST, 2, RECORDS, 0, 1, bytes([RECORDS, 1]) * n, NONE, text=["k"]),
@@ -658,13 +655,22 @@ def test_depth(child, make):
     [
         build(bytes([NULLABLE]) * 300_000, NONE, bits=b"\1" * 300_000),
         build(bytes([INDEXED, 1]) * 300_000, NONE),
+        build(bytes([TIMEZONE]) * 300_000, NONE),
+        build(bytes([TIME_ZONED, 0, TIMEZONE]) * 300_000, NONE),
+        build(bytes([SCALAR, DESCRIBED, TUPLE, 1]) * 300_000, NONE),
         build(LIST, 200_000, b"".join(bytes([CONCAT]) + varint(n) for n in range(199_999, 1, -1)), NONE, bits=bytes(10**6)),
     ],
-    ids=["nullable", "indexed", "concat"],
+    ids=["nullable", "indexed", "time zones", "zones of times", "dtypes", "concat"],
 )
-def test_structure_without_containers_is_bounded_by_the_stack_or_the_bytes(child, frame):
-    outcome = child.load(frame, max_depth=10**9)
+@pytest.mark.parametrize("max_depth", [1000, 2**63 - 1])
+def test_what_holds_no_objects_is_bounded_by_the_stack_or_the_bytes(child, frame, max_depth):
+    outcome = child.load(frame, max_depth=max_depth)
     assert outcome[0] in ("DepthError", "DecodeError"), outcome
+
+
+def test_the_largest_max_depth(child):
+    frame = fastser.dumps([[np.zeros(3, "S3"), np.array(["x"], np.dtypes.StringDType())]])
+    assert child.load(frame, max_depth=2**63 - 1) == ("value", "list")
 
 
 @pytest.mark.parametrize("kilobytes", [64, 256])
@@ -838,6 +844,24 @@ def test_errors_leave_nothing_behind():
     assert after - before < 100_000
     for item, count in zip(SINGLETONS, references, strict=True):
         assert abs(sys.getrefcount(item) - count) < 20, item
+
+
+KEPT = np.array([1, "a"], object)
+
+
+class Broadcast:
+    def __reduce__(self):
+        return np.broadcast_to, (KEPT[:1], (100_000,))
+
+
+def test_errors_do_not_touch_what_pickles_gave(child):
+    """An array that a pickle only refers to, and one with more elements than memory."""
+    frame = build(LIST, 2, GENERIC, PICKLE, INLINE, 0, b"\x07", data=[b"c" + __name__.encode() + b"\nKEPT\n."], flags=REFS | FOREIGN)
+    with pytest.raises(DecodeError):
+        fastser.loads(frame)
+    assert KEPT.tolist() == [1, "a"]
+    payload = pickle.dumps(Broadcast())
+    refused(child.load(build(LIST, 2, GENERIC, PICKLE, INLINE, 0, b"\x07", data=[payload], flags=REFS | FOREIGN)), "found 7")
 
 
 def parts(value):
