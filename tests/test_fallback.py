@@ -351,7 +351,7 @@ FIRST = "This object exceeds the maximum recursion depth. It may contain itself 
         (
             errors.unsafe("a pickled object", "column tags, position 9"),
             errors.UnsafeDataError,
-            "safe=True, but a pickled object at column tags, position 9 would be needed to load this frame; "
+            "safe=True, but a pickled object at column tags, position 9 would be needed to load this frame: "
             "load it without safe only if you trust where it comes from",
         ),
     ],
