@@ -85,13 +85,22 @@ cdef extern from *:
             fastser_plain[code].alignment = PyDataType_ALIGNMENT(descr);
             fastser_plain_code[types[code]] = (signed char) code;
         }
+        /* Where C has two integer types of 64 bits, NumPy takes their dtypes for equal. */
+        if (NPY_SIZEOF_LONGLONG == 8) {
+            fastser_plain_code[NPY_LONGLONG] = fastser_plain_code[NPY_INT64];
+            fastser_plain_code[NPY_ULONGLONG] = fastser_plain_code[NPY_UINT64];
+        }
         return 0;
     }
     /* The code of a plain dtype, 0 for any other. */
     static inline int fastser_dtype_code(PyObject *descr) {
         int type_num = fastser_descr_type_num(descr);
         int code = type_num >= 0 && type_num < NPY_NTYPES_LEGACY ? fastser_plain_code[type_num] : 0;
-        return code && fastser_plain[code].descr == descr ? code : 0;
+        if (code == 0 || fastser_plain[code].descr == descr)
+            return code;
+        /* Another object of the same dtype, as unpickling makes them. */
+        return PyDataType_ISNOTSWAPPED(fastser_descr(descr)) && PyDataType_METADATA(fastser_descr(descr)) == NULL
+            && !PyDataType_HASFIELDS(fastser_descr(descr)) && !PyDataType_HASSUBARRAY(fastser_descr(descr)) ? code : 0;
     }
     """
     ctypedef struct FastserPlain:
