@@ -1,0 +1,31 @@
+"""Write the golden frames that are not there yet: run once for each new one, and commit it.
+
+    python tests/golden/write.py
+
+A frame that is there is never written again: it stands for what was written by the version that introduced it, and every later
+version has to read it. When the format changes, the new version's frames get names of their own.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from test_golden import by_hand, objects
+
+import fastser
+
+
+def main():
+    frames = {name: lambda obj=obj: fastser.dumps(obj) for name, obj in objects().items()}
+    frames |= {name: lambda frame=frame: frame for name, (frame, _) in by_hand().items()}
+    for name, make in frames.items():
+        path = HERE / f"{name}.frame"
+        if not path.exists():
+            path.write_bytes(make())
+            print(f"written: {path.name}, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
