@@ -250,6 +250,7 @@ GRAMMAR = [
     ("shape of more keys than text", build(RECORDS, 0, 2, NONE, NONE, text=["a"]), "a shape whose keys lie in column text"),
     ("shape of 257 keys", build(RECORDS, 0, 257, bytes([NONE]) * 257, text=map(str, range(257))), "a shape whose keys"),
     ("records of a key twice", build(LIST, 2, RECORDS, 0, 2, NONE, NONE, text=["a", "a"]), "a shape of different keys"),
+    ("a record of a key twice", build(RECORDS, 0, 2, NONE, NONE, text=["a", "a"]), "a shape of different keys"),
     ("rows of no width", build(LIST, 2, LIST_ROWS, 0), "a width of at least 1"),
     ("fold 2", build(DATETIME_ZONED, 2, NONE, i64=[0]), "a fold of 0 or 1, found 2"),
     ("a zone that is none", build(DATETIME_ZONED, 0, small(5), i64=[0]), "a time zone or None, found"),
@@ -453,6 +454,14 @@ def test_two_wide_rows_take_no_more_than_they_hold(child):
     width = 300_000
     frame = build(LIST, 2, LIST_ROWS, width, bytes([NONE]) * width, bits=bytes(width // 4 + 100))
     assert child.load(frame) == ("value", "list")
+
+
+def test_keys_of_a_shape_are_made_once(child):
+    """A shape that has a key twice gives no dict of its size, and was made anew for every record."""
+    key, n = "k" * 1_000_000, 3000
+    again = bytes([RECORDS, 1, NONE, NONE]) * n
+    refused(child.load(build(LIST, n + 1, GENERIC, RECORDS, 0, 2, NONE, NONE, again, text=[key, key])), "a shape of different keys")
+    assert child.load(build(LIST, n + 1, GENERIC, RECORDS, 0, 2, NONE, NONE, again, text=[key, "l"])) == ("value", "list")
 
 
 def test_copies_of_a_body_are_not_for_nothing(child):
