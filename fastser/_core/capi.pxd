@@ -154,6 +154,95 @@ cdef extern from *:
         return o;
     }
 
+    /* UTF-8 to str: measure and check first, then fill.  The interpreter's own decoder widens the str
+       as it goes, and takes twice the time on short text that is not ASCII.  What is not UTF-8 is left
+       to it: it words the error, or passes surrogates through where errors says so. */
+    static inline PyObject *fastser_utf8(const char *data, Py_ssize_t size, const char *errors) {
+        const uint8_t *p = (const uint8_t *) data, *end = p + size;
+        Py_ssize_t count = 0;
+        uint32_t c, largest = 0;
+        PyObject *o;
+        if (errors != NULL || size <= 2)    /* the interpreter has singletons of single characters */
+            return PyUnicode_DecodeUTF8(data, size, errors);
+        while (p < end) {
+            c = *p;
+            if (c < 0x80) {
+                p += 1;
+            } else if (c < 0xE0) {
+                if (c < 0xC2 || end - p < 2 || (p[1] & 0xC0) != 0x80)
+                    return PyUnicode_DecodeUTF8(data, size, errors);
+                c = (c & 0x1F) << 6 | (p[1] & 0x3F);
+                p += 2;
+            } else if (c < 0xF0) {
+                if (end - p < 3 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80)
+                    return PyUnicode_DecodeUTF8(data, size, errors);
+                c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F);
+                if (c < 0x800 || (c >= 0xD800 && c < 0xE000))
+                    return PyUnicode_DecodeUTF8(data, size, errors);
+                p += 3;
+            } else {
+                if (c > 0xF4 || end - p < 4 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80 || (p[3] & 0xC0) != 0x80)
+                    return PyUnicode_DecodeUTF8(data, size, errors);
+                c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F);
+                if (c < 0x10000 || c > 0x10FFFF)
+                    return PyUnicode_DecodeUTF8(data, size, errors);
+                p += 4;
+            }
+            if (c > largest)
+                largest = c;
+            count += 1;
+        }
+        o = PyUnicode_New(count, largest);
+        if (o == NULL)
+            return NULL;
+        p = (const uint8_t *) data;
+        if (largest < 0x80) {
+            memcpy(PyUnicode_1BYTE_DATA(o), data, (size_t) size);
+        } else if (largest < 0x100) {
+            Py_UCS1 *to = PyUnicode_1BYTE_DATA(o);
+            while (p < end) {
+                c = *p++;
+                if (c >= 0x80)
+                    c = (c & 0x1F) << 6 | (*p++ & 0x3F);
+                *to++ = (Py_UCS1) c;
+            }
+        } else if (largest < 0x10000) {
+            Py_UCS2 *to = PyUnicode_2BYTE_DATA(o);
+            while (p < end) {
+                c = *p;
+                if (c < 0x80) {
+                    p += 1;
+                } else if (c < 0xE0) {
+                    c = (c & 0x1F) << 6 | (p[1] & 0x3F);
+                    p += 2;
+                } else {
+                    c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F);
+                    p += 3;
+                }
+                *to++ = (Py_UCS2) c;
+            }
+        } else {
+            Py_UCS4 *to = PyUnicode_4BYTE_DATA(o);
+            while (p < end) {
+                c = *p;
+                if (c < 0x80) {
+                    p += 1;
+                } else if (c < 0xE0) {
+                    c = (c & 0x1F) << 6 | (p[1] & 0x3F);
+                    p += 2;
+                } else if (c < 0xF0) {
+                    c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F);
+                    p += 3;
+                } else {
+                    c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F);
+                    p += 4;
+                }
+                *to++ = c;
+            }
+        }
+        return o;
+    }
+
     #define fastser_none Py_None
     #define fastser_true Py_True
     #define fastser_false Py_False
@@ -213,6 +302,7 @@ cdef extern from *:
     const void* fastser_str_data(PyObject* o) noexcept nogil
     int fastser_str_ready(PyObject* o) except -1
     PyObject* fastser_ascii(const char* data, Py_ssize_t size) except NULL
+    PyObject* new_utf8 "fastser_utf8"(const char* data, Py_ssize_t size, const char* errors) except NULL
 
     PyObject* fastser_none
     PyObject* fastser_true
@@ -246,7 +336,6 @@ cdef extern from "Python.h":
     PyObject* new_complex "PyComplex_FromDoubles"(double real, double imag) except NULL
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     PyObject* new_bytearray "PyByteArray_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
-    PyObject* new_utf8 "PyUnicode_DecodeUTF8"(const char* data, Py_ssize_t size, const char* errors) except NULL
     PyObject* new_list "PyList_New"(Py_ssize_t size) except NULL
     PyObject* new_tuple "PyTuple_New"(Py_ssize_t size) except NULL
     PyObject* new_dict "PyDict_New"() except NULL
