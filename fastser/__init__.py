@@ -3,7 +3,7 @@
 `loads` and `load` trust their input as pickle does: a frame from a stranger can run any code. ``safe=True`` is for those.
 """
 
-from fastser._core.decode import loads
+from fastser._core.loads import loads
 from fastser._core.encode import dumps, pack
 from fastser._core.packed import Packed
 from fastser.api import Serializer, dump, load

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from fastser import errors
-from fastser._core.decode import loads
+from fastser._core.loads import loads
 from fastser._core.encode import dumps, pack
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 

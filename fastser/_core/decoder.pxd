@@ -1,13 +1,14 @@
 """The state of one call of the decoder: cursors into the columns, and what the frame refers back to."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free
 
 from fastser._core.buffer cimport Buffer
-from fastser._core.capi cimport fastser_incref, fastser_xdecref
+from fastser._core.capi cimport fastser_xdecref
 from fastser._core.columns cimport View
 from fastser._core.memo cimport Memo, memo_release
+from fastser._core.slots cimport slots_free
 from fastser._core.stack cimport uintptr_t
 
 
@@ -109,18 +110,3 @@ cdef inline void decoder_release(Decoder* d) noexcept:
         free(d.hashing)
     if d.dtypes != NULL:
         fastser_xdecref(d.dtypes)
-
-
-cdef inline PyObject** slots_new(Py_ssize_t n) except NULL:
-    """n empty slots; slots_free takes them and what was put there."""
-    cdef PyObject** slots = <PyObject**> calloc(n if n else 1, sizeof(PyObject*))
-    if slots == NULL:
-        raise MemoryError()
-    return slots
-
-
-cdef inline void slots_free(PyObject** slots, Py_ssize_t n) noexcept:
-    cdef Py_ssize_t i
-    for i in range(n):
-        fastser_xdecref(slots[i])
-    free(slots)

@@ -30,32 +30,7 @@ cdef extern from *:
     #define fastser_time_zone(o) (((PyDateTime_Time *) (o))->hastzinfo ? ((PyDateTime_Time *) (o))->tzinfo : Py_None)
     #define fastser_complex_real(o) (((PyComplexObject *) (o))->cval.real)
     #define fastser_complex_imag(o) (((PyComplexObject *) (o))->cval.imag)
-    #define fastser_new_datetime(y, mo, d, h, mi, s, us, zone, fold) \\
-        PyDateTimeAPI->DateTime_FromDateAndTimeAndFold(y, mo, d, h, mi, s, us, zone, fold, PyDateTimeAPI->DateTimeType)
-    #define fastser_new_time(h, mi, s, us, zone, fold) \\
-        PyDateTimeAPI->Time_FromTimeAndFold(h, mi, s, us, zone, fold, PyDateTimeAPI->TimeType)
-    #define fastser_new_date(y, mo, d) PyDateTimeAPI->Date_FromDate(y, mo, d, PyDateTimeAPI->DateType)
-    #define fastser_new_timedelta(d, s, us) PyDateTimeAPI->Delta_FromDelta(d, s, us, 1, PyDateTimeAPI->DeltaType)
-
-    /* A UUID from its two slots: its __init__ would check them again.  Steals number. */
-    static inline PyObject *fastser_new_uuid(PyObject *cls, PyObject *number, PyObject *safety) {
-        PyObject *o = PyType_GenericAlloc((PyTypeObject *) cls, 0);
-        if (o != NULL) {
-            static PyObject *name_int = NULL, *name_safe = NULL;
-            if (name_int == NULL) name_int = PyUnicode_InternFromString("int");
-            if (name_safe == NULL) name_safe = PyUnicode_InternFromString("is_safe");
-            if (PyObject_GenericSetAttr(o, name_int, number) < 0 || PyObject_GenericSetAttr(o, name_safe, safety) < 0)
-                Py_CLEAR(o);
-        }
-        Py_DECREF(number);
-        return o;
-    }
     """
-    PyObject* fastser_new_datetime(int year, int month, int day, int hour, int minute, int second, int us, PyObject* zone, int fold) except NULL
-    PyObject* fastser_new_time(int hour, int minute, int second, int us, PyObject* zone, int fold) except NULL
-    PyObject* fastser_new_date(int year, int month, int day) except NULL
-    PyObject* fastser_new_timedelta(int days, int seconds, int us) except NULL
-    PyObject* fastser_new_uuid(PyObject* cls, PyObject* number, PyObject* safety) except NULL
     PyObject* fastser_datetime_zone(PyObject* o) noexcept
     PyObject* fastser_time_zone(PyObject* o) noexcept
     double fastser_complex_real(PyObject* o) noexcept

@@ -17,9 +17,20 @@ cdef enum:
 
 cdef extern from *:
     """
+    #include <datetime.h>
     #define FASTSER_DAY_MICROSECONDS 86400000000LL
+    #define fastser_new_datetime(y, mo, d, h, mi, s, us, zone, fold) \\
+        PyDateTimeAPI->DateTime_FromDateAndTimeAndFold(y, mo, d, h, mi, s, us, zone, fold, PyDateTimeAPI->DateTimeType)
+    #define fastser_new_time(h, mi, s, us, zone, fold) \\
+        PyDateTimeAPI->Time_FromTimeAndFold(h, mi, s, us, zone, fold, PyDateTimeAPI->TimeType)
+    #define fastser_new_date(y, mo, d) PyDateTimeAPI->Date_FromDate(y, mo, d, PyDateTimeAPI->DateType)
+    #define fastser_new_timedelta(d, s, us) PyDateTimeAPI->Delta_FromDelta(d, s, us, 1, PyDateTimeAPI->DeltaType)
     """
     const long long FASTSER_DAY_MICROSECONDS
+    PyObject* fastser_new_datetime(int year, int month, int day, int hour, int minute, int second, int us, PyObject* zone, int fold) except NULL
+    PyObject* fastser_new_time(int hour, int minute, int second, int us, PyObject* zone, int fold) except NULL
+    PyObject* fastser_new_date(int year, int month, int day) except NULL
+    PyObject* fastser_new_timedelta(int days, int seconds, int us) except NULL
 
 
 cdef inline int32_t days_from_civil(int year, int month, int day) noexcept nogil:
@@ -67,3 +78,41 @@ cdef inline int64_t datetime_microseconds(PyObject* o) noexcept:
     return date_days(o) * FASTSER_DAY_MICROSECONDS + clock_microseconds(
         PyDateTime_DATE_GET_HOUR(<object> o), PyDateTime_DATE_GET_MINUTE(<object> o),
         PyDateTime_DATE_GET_SECOND(<object> o), PyDateTime_DATE_GET_MICROSECOND(<object> o))
+
+
+cdef inline PyObject* datetime_of(int64_t value, PyObject* zone, int fold) except NULL:
+    cdef int64_t days = value // FASTSER_DAY_MICROSECONDS, rest = value % FASTSER_DAY_MICROSECONDS
+    cdef int year = 0, month = 0, day = 0
+    if rest < 0:
+        rest += FASTSER_DAY_MICROSECONDS
+        days -= 1
+    if not DAY_FIRST <= days <= DAY_LAST:
+        raise ValueError(f"{value} microseconds since 1970 lie outside the years 1 to 9999")
+    civil_from_days(<int32_t> days, &year, &month, &day)
+    return fastser_new_datetime(
+        year, month, day, <int> (rest // 3600000000), <int> (rest // 60000000 % 60),
+        <int> (rest // 1000000 % 60), <int> (rest % 1000000), zone, fold)
+
+
+cdef inline PyObject* time_of(int64_t value, PyObject* zone, int fold) except NULL:
+    if not 0 <= value < FASTSER_DAY_MICROSECONDS:
+        raise ValueError(f"{value} microseconds are no time of a day")
+    return fastser_new_time(
+        <int> (value // 3600000000), <int> (value // 60000000 % 60),
+        <int> (value // 1000000 % 60), <int> (value % 1000000), zone, fold)
+
+
+cdef inline PyObject* timedelta_of(int64_t value) except NULL:
+    cdef int64_t days = value // FASTSER_DAY_MICROSECONDS, rest = value % FASTSER_DAY_MICROSECONDS
+    if rest < 0:
+        rest += FASTSER_DAY_MICROSECONDS
+        days -= 1
+    return fastser_new_timedelta(<int> days, <int> (rest // 1000000), <int> (rest % 1000000))
+
+
+cdef inline PyObject* date_of(int32_t days) except NULL:
+    cdef int year = 0, month = 0, day = 0
+    if not DAY_FIRST <= days <= DAY_LAST:
+        raise ValueError(f"{days} days since 1970 lie outside the years 1 to 9999")
+    civil_from_days(days, &year, &month, &day)
+    return fastser_new_date(year, month, day)

@@ -1,0 +1,157 @@
+"""Arrays over the memory of bodies, and scalars."""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from fastser._core.arrays cimport *
+from fastser._core.bodies cimport read_body
+from fastser._core.capi cimport *
+from fastser._core.cursors cimport next_data, read_varint
+from fastser._core.decoder cimport Decoder
+from fastser._core.faults cimport bad
+from fastser._core.references cimport referred, set_number
+from fastser._core.tags cimport BODY_OF, TAG_ARRAY_RUN
+
+
+cdef struct ArrayForm:
+    # What the arrays of a run have in common.
+    PyObject* descr           # borrowed
+    int order
+    int ndim
+    Py_ssize_t dims[64]
+    Py_ssize_t size           # elements of each
+
+
+cdef inline int read_form(Decoder* d, ArrayForm* form, PyObject* descr) except -1:
+    """Order and dimensions, which follow the dtype."""
+    cdef uint64_t dim, order = read_varint(d), ndim = read_varint(d)
+    cdef Py_ssize_t i
+    cdef bint empty = False
+    if order > ORDER_FORTRAN or ndim > 64:
+        return bad(d, "an order and at most 64 dimensions", (order, ndim))
+    form.descr = descr
+    form.order = <int> order
+    form.ndim = <int> ndim
+    form.size = 1
+    for i in range(form.ndim):
+        dim = read_varint(d)
+        if dim > <uint64_t> PY_SSIZE_T_MAX:
+            return bad(d, "a dimension", dim)
+        form.dims[i] = <Py_ssize_t> dim
+        empty = empty or dim == 0
+    if empty:
+        form.size = 0
+        return 0
+    for i in range(form.ndim):
+        if form.dims[i] > PY_SSIZE_T_MAX // form.size:
+            return bad(d, "a size that memory can have", "a larger one")
+        form.size *= form.dims[i]
+    return 0
+
+
+cdef inline PyObject* new_array_view(Decoder* d, ArrayForm* form, const char* data, Py_ssize_t nbytes, bint copy) except NULL:
+    """New reference: an array over a body, or over a copy of it where it is not aligned."""
+    cdef int flags = NPY_ARRAY_F_CONTIGUOUS if form.order == ORDER_FORTRAN else 0
+    cdef PyObject* array
+    cdef bint own = copy or nbytes == 0 or <size_t> data % fastser_descr_alignment(form.descr) != 0
+    # Without memory of its own to use, NumPy takes any flag for Fortran order.
+    if not own and d.writable:
+        flags |= NPY_ARRAY_WRITEABLE
+    array = fastser_new_array(form.descr, form.ndim, form.dims, <const char*> NULL if own else data, flags)
+    if own:
+        if nbytes:
+            memcpy(fastser_array_data(array), data, nbytes)
+        if not d.writable:
+            fastser_array_freeze(array)
+    else:
+        fastser_array_set_base(array, d.owner)
+    return array
+
+
+cdef inline object memory_view(Decoder* d, const char* data, Py_ssize_t size, bint borrowed):
+    """A memoryview of a body that keeps its owner alive; a copy where the memory is not the owner's."""
+    cdef ArrayForm form
+    cdef PyObject* array
+    cdef object view
+    form.descr = fastser_plain[2].descr
+    form.order = ORDER_C
+    form.ndim = 1
+    form.dims[0] = size
+    array = new_array_view(d, &form, data, size, not borrowed)
+    view = memoryview(<object> array)
+    fastser_decref(array)
+    return view
+
+
+cdef inline PyObject* same_memory(Decoder* d, uint64_t index, ArrayForm* form, Py_ssize_t nbytes) except NULL:
+    """New reference: an array over the memory of an array that was made before."""
+    cdef PyObject* other = referred(d, index)
+    cdef PyObject* array
+    cdef int flags = NPY_ARRAY_F_CONTIGUOUS if form.order == ORDER_FORTRAN else 0
+    try:
+        if fastser_type(other) != fastser_array_type or fastser_array_nbytes(other) != nbytes \
+                or fastser_descr_has_objects(fastser_array_descr(other)):
+            bad(d, f"an array of {nbytes} bytes to share memory with", "another object")
+        if <size_t> fastser_array_data(other) % fastser_descr_alignment(form.descr):
+            bad(d, "memory that is aligned for its dtype", "other memory")
+        array = fastser_new_array(
+            form.descr, form.ndim, form.dims, fastser_array_data(other), flags | (NPY_ARRAY_WRITEABLE if d.writable else 0))
+        fastser_array_set_base(array, other)
+        return array
+    finally:
+        fastser_decref(other)
+
+
+cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t first, ArrayForm* form, int tag) except -1:
+    """Arrays of plain memory, numbered from ``first`` on."""
+    cdef Py_ssize_t itemsize = fastser_descr_itemsize(form.descr), nbytes, i, found = 0, body = 0
+    cdef const char* data
+    cdef bint inline_copied = d.copied != NULL
+    if fastser_descr_has_objects(form.descr) or fastser_descr_has_subarray(form.descr):
+        return bad(d, "a dtype of plain memory", "one that holds references or arrays")
+    if itemsize == 0 and fastser_descr_type_num(form.descr) in (cnp.NPY_STRING, cnp.NPY_UNICODE):
+        return bad(d, "text of at least one character", "a dtype of none")
+    if itemsize and form.size > PY_SSIZE_T_MAX // itemsize:
+        return bad(d, "a size that memory can have", "a larger one")
+    nbytes = form.size * itemsize
+    if tag == TAG_ARRAY_RUN:
+        if nbytes and n > PY_SSIZE_T_MAX // nbytes:
+            return bad(d, "a size that memory can have", "a larger one")
+        data = read_body(d, nbytes * n, &found, &body, False)
+        for i in range(n):
+            out[i] = new_array_view(d, form, data + i * nbytes, nbytes, inline_copied and body < 0)
+            set_number(d, first + i, out[i])
+        return 0
+    for i in range(n):
+        if d.at < d.end and d.at[0] == BODY_OF:
+            d.at += 1
+            out[i] = same_memory(d, read_varint(d), form, nbytes)
+        else:
+            data = read_body(d, nbytes, &found, &body, False)
+            out[i] = new_array_view(d, form, data, nbytes, inline_copied and body < 0)
+        set_number(d, first + i, out[i])
+    return 0
+
+
+cdef inline int read_scalars(Decoder* d, PyObject** out, Py_ssize_t n, PyObject* descr) except -1:
+    cdef Py_ssize_t i, size = 0, itemsize = fastser_descr_itemsize(descr)
+    cdef const char* data = next_data(d, &size)
+    cdef char* aligned
+    if fastser_descr_has_objects(descr) or fastser_descr_has_subarray(descr) \
+            or fastser_descr_type_num(descr) == STRING_DTYPE:
+        return bad(d, "a dtype of plain memory", "one that holds references")
+    if (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
+        return bad(d, f"{n} items of {itemsize} bytes", size)
+    aligned = <char*> malloc(itemsize + 16)
+    if aligned == NULL:
+        raise MemoryError()
+    try:
+        for i in range(n):
+            memcpy(aligned, data + i * itemsize, itemsize)
+            out[i] = fastser_new_scalar(aligned, descr, NULL)
+    finally:
+        free(aligned)
+    return 0
