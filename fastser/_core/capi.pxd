@@ -154,6 +154,32 @@ cdef extern from *:
         return o;
     }
 
+    /* Fill a str of `count` characters from checked UTF-8.  Another process may change a shared mapping
+       in between, so that neither side is trusted to end where it was found to. */
+    #define FASTSER_FILL(NAME, CHAR) \\
+    static inline void NAME(CHAR *to, Py_ssize_t count, const uint8_t *p, const uint8_t *end) { \\
+        CHAR *full = to + count; \\
+        while (to < full && p < end) { \\
+            uint32_t c = *p; \\
+            Py_ssize_t more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3; \\
+            if (end - p <= more) \\
+                break; \\
+            if (more == 1) \\
+                c = (c & 0x1F) << 6 | (p[1] & 0x3F); \\
+            else if (more == 2) \\
+                c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F); \\
+            else if (more == 3) \\
+                c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F); \\
+            *to++ = (CHAR) c; \\
+            p += more + 1; \\
+        } \\
+        while (to < full) \\
+            *to++ = 0; \\
+    }
+    FASTSER_FILL(fastser_fill_ucs1, Py_UCS1)
+    FASTSER_FILL(fastser_fill_ucs2, Py_UCS2)
+    FASTSER_FILL(fastser_fill_ucs4, Py_UCS4)
+
     /* UTF-8 to str: measure and check first, then fill.  The interpreter's own decoder widens the str
        as it goes, and takes twice the time on short text that is not ASCII.  What is not UTF-8 is left
        to it: it words the error, or passes surrogates through where errors says so. */
@@ -196,50 +222,14 @@ cdef extern from *:
         if (o == NULL)
             return NULL;
         p = (const uint8_t *) data;
-        if (largest < 0x80) {
+        if (largest < 0x80)
             memcpy(PyUnicode_1BYTE_DATA(o), data, (size_t) size);
-        } else if (largest < 0x100) {
-            Py_UCS1 *to = PyUnicode_1BYTE_DATA(o);
-            while (p < end) {
-                c = *p++;
-                if (c >= 0x80)
-                    c = (c & 0x1F) << 6 | (*p++ & 0x3F);
-                *to++ = (Py_UCS1) c;
-            }
-        } else if (largest < 0x10000) {
-            Py_UCS2 *to = PyUnicode_2BYTE_DATA(o);
-            while (p < end) {
-                c = *p;
-                if (c < 0x80) {
-                    p += 1;
-                } else if (c < 0xE0) {
-                    c = (c & 0x1F) << 6 | (p[1] & 0x3F);
-                    p += 2;
-                } else {
-                    c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F);
-                    p += 3;
-                }
-                *to++ = (Py_UCS2) c;
-            }
-        } else {
-            Py_UCS4 *to = PyUnicode_4BYTE_DATA(o);
-            while (p < end) {
-                c = *p;
-                if (c < 0x80) {
-                    p += 1;
-                } else if (c < 0xE0) {
-                    c = (c & 0x1F) << 6 | (p[1] & 0x3F);
-                    p += 2;
-                } else if (c < 0xF0) {
-                    c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F);
-                    p += 3;
-                } else {
-                    c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F);
-                    p += 4;
-                }
-                *to++ = c;
-            }
-        }
+        else if (largest < 0x100)
+            fastser_fill_ucs1(PyUnicode_1BYTE_DATA(o), count, p, end);
+        else if (largest < 0x10000)
+            fastser_fill_ucs2(PyUnicode_2BYTE_DATA(o), count, p, end);
+        else
+            fastser_fill_ucs4(PyUnicode_4BYTE_DATA(o), count, p, end);
         return o;
     }
 

@@ -2,7 +2,9 @@
 
 cimport cython
 cimport numpy as cnp
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -242,7 +244,21 @@ cdef class _Part:
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         cdef Body* body = &self.packed.bodies[self.index]
-        PyBuffer_FillInfo(buffer, self, <void*> body.data, <Py_ssize_t> body.size, 1, flags)
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("the bodies of a Packed are read-only")
+        buffer.obj = self
+        buffer.buf = <void*> body.data
+        buffer.len = <Py_ssize_t> body.size
+        buffer.itemsize = 1
+        buffer.readonly = 1
+        buffer.ndim = 1
+        buffer.format = NULL
+        if flags & PyBUF_FORMAT:
+            buffer.format = b"B"
+        buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
+        buffer.strides = &buffer.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
 
 
 cdef object _lend(Packed packed, Py_ssize_t index):
