@@ -16,7 +16,9 @@ from fastser._core.dtypes cimport build
 from fastser._core.faults cimport bad, reraise, too_deep, unbacked
 from fastser._core.hashing cimport check_hashable, check_reopened
 from fastser._core.keys cimport new_key
-from fastser._core.leaf_runs cimport LeafRun, decode_text, open_leaf_run, read_leaf_run, read_leaves, read_truths
+from fastser._core.leaf_runs cimport (
+    LeafRun, constant_of, decode_text, open_leaf_run, read_leaf_run, read_leaves, read_truths,
+)
 from fastser._core.rebuild cimport rebuild_decimals, rebuild_pickles, rebuild_uuids, rebuild_zones
 from fastser._core.references cimport hide, let_go, new_sequence, number, read_references, set_number, show
 from fastser._core.row_columns cimport CHUNK, Column, columns_free, read_columns
@@ -663,6 +665,10 @@ cdef PyObject* decode_value(Decoder* d) except NULL:
         return decode_record(d)
     if (tag == TAG_LIST or tag == TAG_TUPLE) and not d.has_refs:
         return decode_sequence(d, tag == TAG_LIST)
+    o = constant_of(tag)
+    if o != NULL:
+        fastser_incref(o)
+        return o
     if tag == TAG_CONCAT or tag == TAG_GENERIC:
         d.at -= 1
         bad(d, "the tag of a value", tag)

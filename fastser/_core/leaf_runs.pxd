@@ -162,6 +162,21 @@ cdef inline void read_truths(
 # --- other leaves ---------------------------------------------------------------------------------------------------------
 
 
+cdef inline PyObject* constant_of(int tag) noexcept:
+    """Borrowed: a constant of the interpreter's, or NULL where the tag is another's."""
+    if tag == TAG_NONE:
+        return fastser_none
+    if tag == TAG_TRUE:
+        return fastser_true
+    if tag == TAG_FALSE:
+        return fastser_false
+    if tag == TAG_ELLIPSIS:
+        return fastser_ellipsis
+    if tag == TAG_NOT_IMPLEMENTED:
+        return fastser_not_implemented
+    return NULL
+
+
 cdef inline bint read_leaves(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
     """Make n items; whether ``tag`` is one of these leaves."""
     cdef Py_ssize_t i, k, size = 0
@@ -220,20 +235,11 @@ cdef inline bint read_leaves(Decoder* d, PyObject** out, Py_ssize_t n, int tag) 
         for i in range(n):
             out[i] = text_reference(d, read_varint(d))
         return True
-    if tag == TAG_NONE:
-        constant = fastser_none
-    elif tag == TAG_TRUE:
-        constant = fastser_true
-    elif tag == TAG_FALSE:
-        constant = fastser_false
-    elif tag == TAG_ELLIPSIS:
-        constant = fastser_ellipsis
-    elif tag == TAG_NOT_IMPLEMENTED:
-        constant = fastser_not_implemented
-    elif tag >= TAG_SMALL_INT and n == 1:
+    if tag >= TAG_SMALL_INT and n == 1:
         out[0] = new_long(tag - TAG_SMALL_INT)
         return True
-    else:
+    constant = constant_of(tag)
+    if constant == NULL:
         return False
     fastser_incref_constant(constant, n)
     for i in range(n):
