@@ -49,6 +49,7 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
     cdef uint64_t code = read_varint(d)
     cdef PyObject* description
     cdef object dtype
+    cdef int inside
     if code < <uint64_t> FASTSER_PLAIN_COUNT and fastser_plain[code].descr != NULL:
         return fastser_plain[code].descr
     if code == DTYPE_DESCRIBED:
@@ -56,9 +57,14 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
             d.dtypes = new_list(0)
         if d.at >= d.end or d.at[0] != TAG_TUPLE:
             bad(d, "the tag of a tuple that describes a dtype", d.at[0] if d.at < d.end else "the end of the tags")
-        d.max_depth += DTYPE_LEVELS
+        inside = d.inside
+        if not inside:
+            d.inside = 1
+            d.depth -= DTYPE_LEVELS
         description = decode_value(d)
-        d.max_depth -= DTYPE_LEVELS
+        if not inside:
+            d.inside = 0
+            d.depth += DTYPE_LEVELS
         try:
             dtype = build(<object> description)
         finally:
@@ -156,9 +162,15 @@ cdef int decode_fixed_zones(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, first = number(d, n)
     cdef PyObject** parts = slots_new(2 * n)
     cdef object zone
+    cdef int inside = d.inside
     try:
+        if inside:
+            descend(d)
+        d.inside = 1
         decode_items(d, parts, n)
         decode_items(d, parts + n, n)
+        d.inside = inside
+        d.depth -= inside
         for i in range(n):
             if parts[n + i] == fastser_none:
                 zone = _timezone(<object> parts[i])
@@ -406,24 +418,25 @@ cdef PyObject* decode_record(Decoder* d) except NULL:
     if d.shapes.size == known:
         # Met before: fill a copy of its template.
         template = template_of(d, shape)
-        if fastser_dict_size(template) == count:
-            fastser_incref(template)
-            o = dict_copy(template)
-            try:
-                set_number(d, first, o)
-                while fastser_dict_next(template, &position, &key, NULL):
-                    value = decode_value(d)
-                    try:
-                        dict_set(o, key, value)
-                    finally:
-                        fastser_decref(value)
-            except:
-                fastser_decref(o)
-                raise
-            finally:
-                fastser_decref(template)
-            d.depth -= 1
-            return o
+        if fastser_dict_size(template) != count:
+            bad(d, "a shape of different keys", "one with a key twice")
+        fastser_incref(template)
+        o = dict_copy(template)
+        try:
+            set_number(d, first, o)
+            while fastser_dict_next(template, &position, &key, NULL):
+                value = decode_value(d)
+                try:
+                    dict_set(o, key, value)
+                finally:
+                    fastser_decref(value)
+        except:
+            fastser_decref(o)
+            raise
+        finally:
+            fastser_decref(template)
+        d.depth -= 1
+        return o
     o = fastser_dict_presized(count)
     try:
         set_number(d, first, o)
@@ -438,6 +451,8 @@ cdef PyObject* decode_record(Decoder* d) except NULL:
                     fastser_decref(key)
             finally:
                 fastser_decref(value)
+        if fastser_dict_size(o) != count:
+            bad(d, "a shape of different keys", "one with a key twice")
     except:
         fastser_decref(o)
         raise

@@ -63,6 +63,7 @@ cdef struct Decoder:
     int has_refs
     int foreign               # user code may run
     int safe
+    int inside                # a dtype's description or a zone, which are no levels of the user's
     int text_is_ascii         # the whole column; -1 not looked at
 
 
@@ -70,6 +71,7 @@ cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     """Ready for a walk over d.view, whose cursors are still to be set."""
     d.i8 = d.i16 = d.i32 = d.i64 = d.f64 = d.bits = d.text = d.data = d.body = 0
     d.depth = 0
+    d.inside = 0
     d.refs = NULL
     d.ref_count = d.ref_capacity = 0
     d.texts = NULL

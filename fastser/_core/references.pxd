@@ -106,7 +106,8 @@ cdef inline int let_go(Decoder* d) except -1:
                 o = <PyObject*> reopened.entries[i].key
                 for j in range(fastser_tuple_size(o)):
                     replace_slot(&fastser_tuple_items(o)[j], fastser_none)
-    for j in range(d.ref_count):
+    # What came out of a pickle may be the user's own.
+    for j in range(0 if d.foreign else d.ref_count):
         o = d.refs[j]
         if o != NULL and fastser_type(o) == fastser_array_type \
                 and fastser_dtype_code(fastser_array_descr(o)) == DTYPE_OBJECT:

@@ -90,16 +90,16 @@ cdef inline PyObject* datetime_of(int64_t value, PyObject* zone, int fold) excep
         raise ValueError(f"{value} microseconds since 1970 lie outside the years 1 to 9999")
     civil_from_days(<int32_t> days, &year, &month, &day)
     return fastser_new_datetime(
-        year, month, day, <int> (rest // 3600000000), <int> (rest // 60000000 % 60),
-        <int> (rest // 1000000 % 60), <int> (rest % 1000000), zone, fold)
+        year, month, day, <int> (rest // 3600000000LL), <int> (rest // 60000000LL % 60),
+        <int> (rest // 1000000LL % 60), <int> (rest % 1000000LL), zone, fold)
 
 
 cdef inline PyObject* time_of(int64_t value, PyObject* zone, int fold) except NULL:
     if not 0 <= value < FASTSER_DAY_MICROSECONDS:
         raise ValueError(f"{value} microseconds are no time of a day")
     return fastser_new_time(
-        <int> (value // 3600000000), <int> (value // 60000000 % 60),
-        <int> (value // 1000000 % 60), <int> (value % 1000000), zone, fold)
+        <int> (value // 3600000000LL), <int> (value // 60000000LL % 60),
+        <int> (value // 1000000LL % 60), <int> (value % 1000000LL), zone, fold)
 
 
 cdef inline PyObject* timedelta_of(int64_t value) except NULL:
@@ -107,7 +107,7 @@ cdef inline PyObject* timedelta_of(int64_t value) except NULL:
     if rest < 0:
         rest += FASTSER_DAY_MICROSECONDS
         days -= 1
-    return fastser_new_timedelta(<int> days, <int> (rest // 1000000), <int> (rest % 1000000))
+    return fastser_new_timedelta(<int> days, <int> (rest // 1000000), <int> (rest % 1000000LL))
 
 
 cdef inline PyObject* date_of(int32_t days) except NULL:
