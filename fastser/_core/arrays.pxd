@@ -68,7 +68,7 @@ cdef extern from *:
     enum { FASTSER_PLAIN_COUNT = 17 };
     static FastserPlain fastser_plain[FASTSER_PLAIN_COUNT];
     static signed char fastser_plain_code[NPY_NTYPES_LEGACY];
-    static int fastser_plain_import(void) {
+    static inline int fastser_plain_import(void) {
         static const int types[FASTSER_PLAIN_COUNT] = {
             -1, NPY_BOOL, NPY_INT8, NPY_UINT8, NPY_INT16, NPY_UINT16, NPY_INT32, NPY_UINT32, NPY_INT64, NPY_UINT64,
             NPY_HALF, NPY_FLOAT, NPY_DOUBLE, NPY_CFLOAT, NPY_CDOUBLE, NPY_OBJECT, -1,

@@ -3,16 +3,15 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from fastser._core.buffer cimport Buffer, append_u8, append_varint, buffer_append, buffer_release, buffer_reserve
-from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_xdecref
+from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_xdecref, new_list
 from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_capacity, columns_release, columns_reset
 from fastser._core.memo cimport Memo, memo_clear, memo_entry, memo_release
 from fastser._core.shapes cimport Shapes, shapes_clear, shapes_release
-from fastser._core.stack cimport fastser_stack_limit, uintptr_t
+from fastser._core.stack cimport fastser_stack_short, uintptr_t
 from fastser._core.tags cimport *
-from fastser._core.text cimport TEXT_OK, data_append
 
 
 cdef enum:
@@ -20,11 +19,17 @@ cdef enum:
     SCRATCH_KEPT = 1 << 20    # bytes of scratch that survive a call
     POOL_SIZE = 4
 
-    RESTART_NO = 0
-    RESTART_CAREFUL = 1       # user code is going to run
-    RESTART_LARGE = 2         # a column passes 2^31 - 1 bytes or items
-    RESTART_ACYCLIC = 3       # a tree meets an object again: it is looked for cycles first
-    RESTART_SINGLY = 4        # a key refers to a tuple of a run that a reader has not finished yet
+    STOP_NO = 0               # what the walk stopped for; then it begins again at the root ...
+    STOP_CAREFUL = 1          # user code is going to run
+    STOP_LARGE = 2            # a column passes 2^31 - 1 bytes or items
+    STOP_ACYCLIC = 3          # a tree meets an object again: it is looked for cycles first
+    STOP_SINGLY = 4           # a key refers to a tuple of a run that a reader has not finished yet
+    STOP_DEEP = 5             # ... or ends: max_depth is passed
+    STOP_STACK = 6            # the thread's stack is short
+
+    FALLBACK_NONE = 0
+    FALLBACK_PICKLE = 1
+    FALLBACK_CLOUDPICKLE = 2
 
 
 cdef struct TextCacheEntry:
@@ -82,8 +87,12 @@ cdef struct Encoder:
     int acyclic               # a tree in which nothing contains itself
     int all_shared            # a reference count of 1 no longer proves that an object is met once
     int flags
-    int restart
-    int fallback              # 0 none, 1 pickle, 2 cloudpickle
+    int stopped               # STOP_...
+    PyObject* stopped_at      # borrowed: the object that is too deep
+    int fallback              # FALLBACK_...
+    # The walk itself, for what holds objects but is written elsewhere (dtypes, zones, slices ...).
+    int (*walk_value)(Encoder* e, PyObject* o) except -1
+    int (*walk_items)(Encoder* e, PyObject** items, Py_ssize_t n) except -1
     Encoder* next             # in the pool
 
 
@@ -102,7 +111,7 @@ cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
     e.claimed = 0
     e.depth = 0
     e.flags = 0
-    e.restart = RESTART_NO
+    e.stopped = STOP_NO
     e.all_shared = e.careful
     e.pairs.size = 0
     e.open = NULL
@@ -155,6 +164,36 @@ cdef inline void encoder_free(Encoder* e) noexcept nogil:
     buffer_release(&e.blocks)
     buffer_release(&e.pairs)
     free(e)
+
+
+cdef inline int stop(Encoder* e, int why) except -1:
+    """Leave the walk for the root, which begins again in another mode or words an error."""
+    e.stopped = why
+    raise StopIteration
+
+
+cdef inline int text_failed(Encoder* e) except -1:
+    """`text` or `data` did not take an item: begin again with 64-bit offsets, or memory is short."""
+    if not e.columns.large and (e.columns.text.size > <size_t> 0x7FFFFFFF or e.columns.data.size > <size_t> 0x7FFFFFFF):
+        return stop(e, STOP_LARGE)
+    raise MemoryError()
+
+
+cdef inline int descend(Encoder* e, PyObject* o) except -1:
+    """One level down, into ``o``."""
+    e.depth += 1
+    if e.depth > e.max_depth or fastser_stack_short(e.stack_limit):
+        e.stopped_at = o
+        return stop(e, STOP_DEEP if e.depth > e.max_depth else STOP_STACK)
+    return 0
+
+
+cdef inline int keep(Encoder* e, object temporary) except -1:
+    """Keep an object alive until the call ends: its address stands for it in the memo."""
+    if e.keep == NULL:
+        e.keep = new_list(0)
+    (<list> e.keep).append(temporary)
+    return 0
 
 
 cdef inline PyObject** block_new(Encoder* e, Py_ssize_t n) except NULL:

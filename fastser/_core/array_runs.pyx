@@ -1,0 +1,260 @@
+"""Arrays and NumPy scalars: dtypes, layouts, and the bodies of their elements."""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from libc.string cimport memcpy, memset
+
+from fastser._core.arrays cimport *
+from fastser._core.buffer cimport buffer_append, buffer_extend
+from fastser._core.capi cimport *
+from fastser._core.columns cimport Body
+from fastser._core.copy cimport fastser_copy_short
+from fastser._core.dtypes cimport describe
+from fastser._core.encoder cimport *
+from fastser._core.foreign cimport encode_foreign
+from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.scalars cimport room
+from fastser._core.tags cimport *
+from fastser._core.text cimport TEXT_OK, end_item
+
+cnp.import_array()
+fastser_plain_import()
+
+
+cdef bint dtype_is_native(object descr) except -1:
+    cdef int type_num = fastser_descr_type_num(<PyObject*> descr)
+    if fastser_dtype_code(<PyObject*> descr):
+        return True
+    if (type_num == cnp.NPY_STRING or type_num == cnp.NPY_UNICODE) and fastser_descr_itemsize(<PyObject*> descr) == 0:
+        return False    # of which NumPy makes no array but by its own tricks
+    return describe(descr) is not None
+
+
+cdef int write_dtype(Encoder* e, object descr) except -1:
+    """A code of ours, or a description, written once a message."""
+    cdef int code = fastser_dtype_code(<PyObject*> descr)
+    cdef MemoEntry* entry
+    cdef object description, number
+    if code:
+        return write_varint(e, code)
+    entry = memo_entry(&e.dtypes, <PyObject*> descr)
+    if entry == NULL:
+        raise MemoryError()
+    if entry.value >= 0:
+        return write_varint(e, DTYPE_EARLIER + entry.value)
+    description = describe(descr)
+    keep(e, descr)
+    if e.descriptions == NULL:
+        e.descriptions = new_dict()
+    if fastser_descr_type_num(<PyObject*> descr) != STRING_DTYPE:
+        number = (<dict> e.descriptions).get(description)
+        if number is not None:
+            entry.value = number
+            return write_varint(e, DTYPE_EARLIER + entry.value)
+    entry.value = len(<dict> e.descriptions)
+    # StringDType's missing value may be anything, so that its description is not a key.
+    (<dict> e.descriptions)[entry.value if fastser_descr_type_num(<PyObject*> descr) == STRING_DTYPE else description] = entry.value
+    keep(e, description)
+    write_varint(e, DTYPE_DESCRIBED)
+    # A description is none of the user's levels, and has a bound of its own.
+    e.max_depth += DTYPE_LEVELS
+    e.walk_value(e, <PyObject*> description)
+    e.max_depth -= DTYPE_LEVELS
+    return 0
+
+
+cdef int write_layout(Encoder* e, PyObject* array) except -1:
+    """Dtype, order and shape."""
+    cdef int i, ndim = fastser_array_ndim(array)
+    write_dtype(e, <object> fastser_array_descr(array))
+    write_varint(e, array_order(array))
+    write_varint(e, ndim)
+    for i in range(ndim):
+        write_varint(e, fastser_array_dims(array)[i])
+    return 0
+
+
+cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except -1:
+    """The elements of one array: new ones, or the memory of an array that has been written."""
+    cdef Py_ssize_t size = fastser_array_nbytes(array)
+    cdef MemoEntry* entry
+    cdef Span span
+    cdef bint gathered = array_is_gathered(array)
+    cdef Body* body
+    if e.track and not gathered and size and (array_may_be_viewed(array, fastser_refcount(array)) or e.all_shared):
+        entry = memo_entry(&e.arrays, fastser_array_data(array))
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value >= 0 and (<Span*> e.spans.data)[entry.value].size == size:
+            e.flags |= FLAG_REFS
+            write_tag(e, BODY_OF)
+            return write_varint(e, (<Span*> e.spans.data)[entry.value].number)
+        span.size = size
+        span.number = number
+        entry.value = e.spans.size // sizeof(Span)
+        if buffer_append(&e.spans, &span, sizeof(Span)) < 0:
+            raise MemoryError()
+    if size >= ARRAY_BODY_MIN:
+        body = body_new(e, array)
+        body.size = size
+        if gathered:
+            body.gather = 1
+        else:
+            body.data = fastser_array_data(array)
+        return write_tag(e, BODY_BUFFER)
+    return write_elements(e, &array, 1)
+
+
+cdef int copy_elements(PyObject** arrays, Py_ssize_t n, Py_ssize_t size, char* to) except -1:
+    """The elements of n alike arrays of ``size`` bytes, back to back."""
+    cdef Py_ssize_t i
+    cdef PyObject* copy
+    for i in range(n):
+        if array_is_gathered(arrays[i]):
+            copy = fastser_array_copy(arrays[i], ORDER_C)
+            fastser_copy_short(to, fastser_array_data(copy), size)
+            fastser_decref(copy)
+        else:
+            fastser_copy_short(to, fastser_array_data(arrays[i]), size)
+        to += size
+    return 0
+
+
+cdef int write_elements(Encoder* e, PyObject** arrays, Py_ssize_t n) except -1:
+    """One body for the elements of n alike small arrays."""
+    cdef Py_ssize_t size = fastser_array_nbytes(arrays[0]), alignment = fastser_array_alignment(arrays[0])
+    cdef size_t padding
+    cdef object owner
+    cdef Body* body
+    if n * size >= ARRAY_BODY_MIN:
+        owner = <object> new_bytes(NULL, n * size)
+        fastser_decref(<PyObject*> owner)
+        copy_elements(arrays, n, size, fastser_bytes_data(<PyObject*> owner))
+        body = body_new(e, <PyObject*> owner)
+        body.data = fastser_bytes_data(<PyObject*> owner)
+        body.size = n * size
+        return write_tag(e, BODY_BUFFER)
+    write_tag(e, BODY_INLINE)
+    padding = -e.columns.data.size & (alignment - 1)
+    memset(room(buffer_extend(&e.columns.data, padding)), 0, padding)
+    copy_elements(arrays, n, size, room(buffer_extend(&e.columns.data, n * size)))
+    if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+        return text_failed(e)
+    return 0
+
+
+cdef bint arrays_overlap(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Whether one of n small arrays, numbered last, lies on memory that another of the message lies on.
+
+    If not, remember where they lie.
+    """
+    cdef Py_ssize_t i, j, size = fastser_array_nbytes(items[0])
+    cdef MemoEntry* entry
+    cdef Span span
+    if not e.track or size == 0 or size >= ARRAY_BODY_MIN or fastser_descr_has_objects(fastser_array_descr(items[0])):
+        return False
+    for i in range(n):
+        if not (array_may_be_viewed(items[i], fastser_refcount(items[i])) or e.all_shared):
+            continue
+        entry = memo_entry(&e.arrays, fastser_array_data(items[i]))
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value >= 0:
+            for j in range(i):
+                if array_may_be_viewed(items[j], fastser_refcount(items[j])) or e.all_shared:
+                    memo_entry(&e.arrays, fastser_array_data(items[j])).value = -1
+            return True
+        span.size = size
+        span.number = e.numbers - n + i
+        entry.value = e.spans.size // sizeof(Span)
+        if buffer_append(&e.spans, &span, sizeof(Span)) < 0:
+            raise MemoryError()
+    return False
+
+
+cdef int encode_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """n alike arrays, numbered already."""
+    cdef object descr = <object> fastser_array_descr(items[0])
+    cdef Py_ssize_t i, size = fastser_array_nbytes(items[0]), first = e.numbers - n
+    cdef object elements
+    cdef int type_num = fastser_descr_type_num(<PyObject*> descr)
+    if fastser_dtype_code(<PyObject*> descr) == DTYPE_OBJECT or type_num == STRING_DTYPE:
+        return encode_object_arrays(e, items, n)
+    if not dtype_is_native(descr):
+        return encode_foreign(e, items, n)
+    if n == 1 or size >= ARRAY_BODY_MIN:
+        write_tag(e, TAG_ARRAY)
+        write_layout(e, items[0])
+        for i in range(n):
+            write_array_body(e, items[i], first + i)
+        return 0
+    write_tag(e, TAG_ARRAY_RUN)
+    write_layout(e, items[0])
+    return write_elements(e, items, n)
+
+
+cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Arrays of objects or of variable-width strings: a sequence of their elements, in memory order."""
+    cdef size_t mark = e.blocks.size
+    cdef Py_ssize_t i, j, size = fastser_array_size(items[0]), itemsize = fastser_array_itemsize(items[0])
+    cdef PyObject** elements
+    cdef PyObject* array
+    cdef PyObject* element
+    cdef Block* block
+    cdef bint objects = fastser_dtype_code(fastser_array_descr(items[0])) == DTYPE_OBJECT
+    for i in range(n):
+        # The elements of a view are elements of its base too, whatever their reference counts say.
+        if objects and array_may_be_viewed(items[i], fastser_refcount(items[i])):
+            e.all_shared = 1
+    write_tag(e, TAG_OBJECT_ARRAY)
+    write_layout(e, items[0])
+    if size == 0:
+        return 0
+    descend(e, items[0])
+    elements = block_new(e, n * size)
+    for i in range(n):
+        array = items[i]
+        if array_is_gathered(array):
+            array = fastser_array_copy(array, 0)
+            keep(e, <object> array)
+            fastser_decref(array)
+        for j in range(size):
+            if objects:
+                element = (<PyObject**> fastser_array_data(array))[j]
+                if element == NULL:
+                    element = fastser_none
+                elements[i * size + j] = element
+                if e.careful:
+                    fastser_incref(element)
+            else:
+                elements[i * size + j] = fastser_array_item(array, fastser_array_data(array) + j * itemsize)
+            if e.careful or not objects:
+                block = <Block*> (e.blocks.data + e.blocks.size - sizeof(Block))
+                block.owned += 1
+    e.walk_items(e, elements, n * size)
+    blocks_leave(e, mark)
+    e.depth -= 1
+    return 0
+
+
+cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """NumPy scalars of one dtype."""
+    cdef PyObject* new_descr = fastser_scalar_descr(items[0])
+    cdef object descr = <object> new_descr
+    fastser_decref(new_descr)
+    cdef PyObject* array
+    cdef Py_ssize_t i, size = fastser_descr_itemsize(<PyObject*> descr)
+    cdef char* at
+    if (describe(descr) if size == 0 else dtype_is_native(descr) or None) is None:
+        e.numbers += n
+        return encode_foreign(e, items, n)
+    write_tag(e, TAG_SCALAR)
+    write_dtype(e, descr)
+    at = room(buffer_extend(&e.columns.data, n * size))
+    for i in range(n):
+        array = fastser_scalar_array(items[i])
+        memcpy(at + i * size, fastser_array_data(array), size)
+        fastser_decref(array)
+    if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+        return text_failed(e)
+    return 0

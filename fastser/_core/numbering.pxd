@@ -1,0 +1,140 @@
+"""Numbers: which objects the frame can refer back to, and how it does."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from fastser._core.capi cimport fastser_refcount, fastser_type
+from fastser._core.encoder cimport *
+from fastser._core.ints cimport unsigned_run
+from fastser._core.kinds cimport NUMBERED, kind_of
+from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.tags cimport *
+
+
+cdef inline bint may_be_shared(Encoder* e, PyObject* o) noexcept:
+    """Whether an object may be met twice.
+
+    A container whose only reference is its parent's cannot, as long as nothing but plain
+    containers is walked and no user code runs.
+    """
+    return fastser_refcount(o) > 1 or e.all_shared
+
+
+cdef inline Py_ssize_t number_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Number the leading items that are met for the first time; how many they are."""
+    cdef Py_ssize_t i
+    cdef MemoEntry* entry
+    if e.acyclic:
+        e.numbers += n
+        return n
+    for i in range(n):
+        if not may_be_shared(e, items[i]):
+            continue
+        entry = memo_entry(&e.memo, items[i])
+        if entry == NULL:
+            raise MemoryError()
+        if not e.track:
+            # Siblings may be the same object.  On another level it may be an ancestor, or one of an
+            # ancestor's siblings, whose items lie in the same run.
+            if 0 <= entry.value < e.depth:
+                stop(e, STOP_ACYCLIC)
+            entry.value = e.depth
+        elif entry.value >= 0:
+            e.numbers += i
+            return i
+        else:
+            entry.value = e.numbers + i
+    e.numbers += n
+    return n
+
+
+cdef inline int unnumber_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Take the numbers of a run back (tracking), or take its items off the path (a tree)."""
+    cdef Py_ssize_t i
+    cdef MemoEntry* entry
+    for i in range(n):
+        if may_be_shared(e, items[i]):
+            entry = memo_entry(&e.memo, items[i])
+            if entry == NULL:
+                raise MemoryError()
+            entry.value = -1
+    return 0
+
+
+cdef inline int ascend(Encoder* e, PyObject** items, Py_ssize_t n, bint level) except -1:
+    e.depth -= level
+    if not e.track and not e.acyclic:
+        unnumber_run(e, items, n)
+    return 0
+
+
+cdef inline Py_ssize_t known_prefix(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """How many of the leading items, whatever their types, have numbers already."""
+    cdef Py_ssize_t i
+    cdef MemoEntry* entry
+    if not e.track:
+        return 0
+    for i in range(n):
+        if not kind_of(fastser_type(items[i])) & NUMBERED or not may_be_shared(e, items[i]):
+            return i
+        entry = memo_entry(&e.memo, items[i])
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value < 0:
+            return i
+    return n
+
+
+cdef inline int check_open(Encoder* e, Py_ssize_t number) except -1:
+    """Before referring to an object that a reader may not have finished.
+
+    A reader fills the tuples of a run together.  Until then they may be referred to from lists, but
+    not hashed; frozensets are not even made.
+    """
+    cdef OpenRun* run = e.open
+    while run != NULL:
+        if run.first <= number < run.first + run.count and (run.frozen or e.hashed):
+            return stop(e, STOP_SINGLY)
+        run = run.next
+    return 0
+
+
+cdef inline int write_references(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """n items that all have numbers already."""
+    cdef size_t mark = e.blocks.size
+    cdef uint64_t* numbers = <uint64_t*> block_new(e, n)
+    cdef uint64_t largest = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        numbers[i] = memo_entry(&e.memo, items[i]).value
+        check_open(e, numbers[i])
+        if numbers[i] > largest:
+            largest = numbers[i]
+    write_tag(e, TAG_REF)
+    write_unsigned(e, numbers, n, largest)
+    e.flags |= FLAG_REFS
+    blocks_leave(e, mark)
+    return 0
+
+
+cdef inline int write_unsigned(Encoder* e, const uint64_t* values, Py_ssize_t n, uint64_t largest) except -1:
+    """Lengths or indices, as one varint where there is one."""
+    cdef int size
+    if n == 1:
+        return write_varint(e, values[0])
+    size = unsigned_run(&e.columns, values, n, largest)
+    if size < 0:
+        raise MemoryError()
+    return write_varint(e, size)
+
+
+cdef inline int write_lengths(Encoder* e, const uint64_t* lengths, Py_ssize_t n, uint64_t largest) except -1:
+    """Lengths of containers; all the same is one varint, unless it is 0, which nothing would back."""
+    cdef Py_ssize_t i
+    if n > 1 and largest > 0:
+        for i in range(n):
+            if lengths[i] != largest:
+                return write_unsigned(e, lengths, n, largest)
+        write_varint(e, LENGTHS_CONSTANT)
+        return write_varint(e, largest)
+    return write_unsigned(e, lengths, n, largest)

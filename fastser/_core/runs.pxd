@@ -1,0 +1,196 @@
+"""Runs: how far items go that one tag can hold, and which of them belong together."""
+
+from cpython.datetime cimport PyDateTime_DATE_GET_FOLD, PyDateTime_TIME_GET_FOLD
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fastser._core.arrays cimport arrays_alike, fastser_array_type, fastser_dtype_code, fastser_scalar_descr
+from fastser._core.buffer cimport append_varint, buffer_extend
+from fastser._core.capi cimport *
+from fastser._core.encoder cimport *
+from fastser._core.kinds cimport *
+from fastser._core.memo cimport MemoEntry, memo_clear, memo_entry
+from fastser._core.scalars cimport fastser_datetime_zone, fastser_time_zone, room, timedelta_is_long
+from fastser._core.tags cimport *
+from fastser._core.text cimport utf8_room
+
+
+cdef enum:
+    RUN_MIN = 16          # a shorter run that does not reach the end is not worth its own tag
+
+
+cdef inline bint is_worth_it(Py_ssize_t k, Py_ssize_t n) noexcept:
+    return k == n or k >= RUN_MIN
+
+
+cdef inline int write_concat(Encoder* e, Py_ssize_t k, Py_ssize_t n) except -1:
+    """Announce that the next run ends before the items do."""
+    if k < n:
+        write_tag(e, TAG_CONCAT)
+        append_varint(&e.columns.tags, k)
+        e.claimed += k
+    return 0
+
+
+cdef inline bint rest_is_nullable(PyObject** items, Py_ssize_t n, PyObject* t) noexcept:
+    """Whether nothing but None and values of t follows: one nullable run holds that better than two."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if items[i] != fastser_none and fastser_type(items[i]) != t:
+            return False
+    return True
+
+
+cdef inline PyObject* uuid_safety(PyObject* o) except NULL:
+    """Borrowed: the SafeUUID member, which the class or the instance holds."""
+    cdef object safety = (<object> o).is_safe
+    return <PyObject*> safety
+
+
+cdef inline bint scalar_is_plain(PyObject* o) except -1:
+    """Whether a scalar's dtype needs no description."""
+    cdef PyObject* descr = fastser_scalar_descr(o)
+    cdef int code = fastser_dtype_code(descr)
+    fastser_decref(descr)
+    return code != 0
+
+
+cdef inline Py_ssize_t leaf_prefix(PyObject** items, Py_ssize_t n, PyObject* t) except -1:
+    """How many leading items, all of exact type t, one run can hold."""
+    cdef Py_ssize_t i = 1
+    cdef PyObject* zone
+    cdef int fold
+    cdef PyObject* descr
+    if t == fastser_bytes_type:
+        if fastser_bytes_size(items[0]) >= BYTES_BODY_MIN:
+            return 1
+        while i < n and fastser_bytes_size(items[i]) < BYTES_BODY_MIN:
+            i += 1
+        return i
+    if t == datetime_type:
+        zone = fastser_datetime_zone(items[0])
+        fold = PyDateTime_DATE_GET_FOLD(<object> items[0])
+        while i < n and fastser_datetime_zone(items[i]) == zone and PyDateTime_DATE_GET_FOLD(<object> items[i]) == fold:
+            i += 1
+        return i
+    if t == time_type:
+        zone = fastser_time_zone(items[0])
+        fold = PyDateTime_TIME_GET_FOLD(<object> items[0])
+        while i < n and fastser_time_zone(items[i]) == zone and PyDateTime_TIME_GET_FOLD(<object> items[i]) == fold:
+            i += 1
+        return i
+    if t == timedelta_type:
+        fold = timedelta_is_long(items[0])
+        while i < n and timedelta_is_long(items[i]) == fold:
+            i += 1
+        return i
+    if t == uuid_type:
+        zone = uuid_safety(items[0])
+        while i < n and uuid_safety(items[i]) == zone:
+            i += 1
+        return i
+    if t == fastser_array_type:
+        while i < n and arrays_alike(items[0], items[i]):
+            i += 1
+        return i
+    if t == fastser_bytearray_type:
+        if PyByteArray_GET_SIZE(items[0]) >= BYTES_BODY_MIN:
+            return 1
+        while i < n and PyByteArray_GET_SIZE(items[i]) < BYTES_BODY_MIN:
+            i += 1
+        return i
+    if t == fastser_str_type:
+        return 1 if utf8_room(items[0]) >= BYTES_BODY_MIN else n
+    if is_native_scalar(t):
+        return n if scalar_is_plain(items[0]) else 1
+    return n
+
+
+cdef inline bint repeats(Encoder* e, PyObject** items, Py_ssize_t n) noexcept:
+    """Whether a look at a few items suggests that the same objects come again and again."""
+    cdef Py_ssize_t i, step, shared = 0
+    if not e.track or n < RUN_MIN:
+        return False
+    step = n >> 3
+    for i in range(8):
+        shared += fastser_refcount(items[i * step]) > 1
+    return shared >= 4
+
+
+cdef inline Py_ssize_t distinct_items(
+    Encoder* e, PyObject** items, Py_ssize_t k, PyObject** distinct, uint64_t* indices,
+) except -1:
+    """The distinct ones of k items and an index for each; how many are distinct, 0 where that does not pay."""
+    cdef MemoEntry* entry
+    cdef Py_ssize_t i, m = 0, check = 1024
+    memo_clear(&e.distinct)
+    for i in range(k):
+        if i == check:
+            # Few repeats among so many: distinct objects that something else refers to as well.
+            if m > i - (i >> 7):
+                break
+            check *= 8
+        entry = memo_entry(&e.distinct, items[i])
+        if entry == NULL:
+            raise MemoryError()
+        if entry.value < 0:
+            entry.value = m
+            distinct[m] = items[i]
+            m += 1
+        indices[i] = entry.value
+    else:
+        i = k
+    memo_clear(&e.distinct)
+    if i < k or m + (m >> 1) > k:
+        return 0
+    return m
+
+
+cdef inline Py_ssize_t type_groups(PyObject** items, Py_ssize_t n, uint8_t* index, PyObject** types) noexcept:
+    """Group items by type, eight of them at most; the number of groups, 0 for more."""
+    cdef uint8_t slots[64]     # where a type is likely to be in `types`: random types must not be guessed at
+    cdef Py_ssize_t i, g, count = 0
+    cdef PyObject* t
+    memset(slots, 0, sizeof(slots))
+    types[0] = NULL
+    for i in range(n):
+        t = fastser_type(items[i])
+        g = slots[(<size_t> t >> 5) & 63]
+        if types[g] != t:
+            g = 0
+            while g < count and types[g] != t:
+                g += 1
+            if g == count:
+                if count == 8:
+                    return 0
+                types[count] = t
+                count += 1
+            slots[(<size_t> t >> 5) & 63] = <uint8_t> g
+        index[i] = <uint8_t> g
+    return count
+
+
+cdef inline int group_items(
+    Encoder* e, PyObject** items, Py_ssize_t n, Py_ssize_t count, const uint8_t* index,
+    PyObject** grouped, Py_ssize_t* ends,
+) except -1:
+    """Write which of ``count`` groups each item is in, and sort the items by it; where each group ends."""
+    cdef Py_ssize_t i, g
+    cdef uint8_t* bits
+    memset(ends, 0, (count + 1) * sizeof(Py_ssize_t))
+    for i in range(n):
+        ends[index[i] + 1] += 1
+    for g in range(1, count + 1):
+        ends[g] += ends[g - 1]
+    if count == 2:
+        bits = <uint8_t*> room(buffer_extend(&e.columns.bits, (n + 7) >> 3))
+        memset(bits, 0, (n + 7) >> 3)
+        for i in range(n):
+            bits[i >> 3] |= <uint8_t> (index[i] << (i & 7))
+    else:
+        memcpy(room(buffer_extend(&e.columns.i8, n)), index, n)
+    for i in range(n):
+        grouped[ends[index[i]]] = items[i]
+        ends[index[i]] += 1
+    return 0
