@@ -176,7 +176,6 @@ cdef int encode_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     """n alike arrays, numbered already."""
     cdef object descr = <object> fastser_array_descr(items[0])
     cdef Py_ssize_t i, size = fastser_array_nbytes(items[0]), first = e.numbers - n
-    cdef object elements
     cdef int type_num = fastser_descr_type_num(<PyObject*> descr)
     if fastser_dtype_code(<PyObject*> descr) == DTYPE_OBJECT or type_num == STRING_DTYPE:
         return encode_object_arrays(e, items, n)

@@ -1,13 +1,13 @@
 """The state of one call of the encoder: its columns, its memo and the memory that it holds."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fastser._core.buffer cimport Buffer, append_u8, append_varint, buffer_append, buffer_release, buffer_reserve
 from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_xdecref, new_list
-from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_capacity, columns_release, columns_reset
+from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_release, columns_reset
 from fastser._core.memo cimport Memo, memo_clear, memo_entry, memo_release
 from fastser._core.shapes cimport Shapes, shapes_clear, shapes_release
 from fastser._core.stack cimport fastser_stack_short, uintptr_t

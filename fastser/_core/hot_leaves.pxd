@@ -80,7 +80,6 @@ cdef inline int encode_big_ints(Encoder* e, PyObject** items, Py_ssize_t n) exce
 
 cdef inline Py_ssize_t encode_big_int_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef Py_ssize_t k = 0
-    cdef int64_t value
     while k < n and is_big_int(items[k]):
         k += 1
     if not is_worth_it(k, n):

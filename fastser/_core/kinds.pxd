@@ -4,7 +4,6 @@ The types that are not among the interpreter's own are looked up by kinds_import
 before it uses anything of this header (and after NumPy's import_array).
 """
 
-cimport numpy as cnp
 from cpython.object cimport PyObject
 
 from fastser._core.arrays cimport fastser_array_type

@@ -2,7 +2,7 @@
 
 from cpython.datetime cimport PyDateTime_DATE_GET_FOLD, PyDateTime_TIME_GET_FOLD
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastser._core.arrays cimport arrays_alike, fastser_array_type, fastser_dtype_code, fastser_scalar_descr

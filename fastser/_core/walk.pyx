@@ -4,7 +4,7 @@ cimport numpy as cnp
 from cpython.datetime cimport import_datetime
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from fastser._core.array_runs cimport arrays_overlap, encode_arrays
 from fastser._core.arrays cimport fastser_array_type, fastser_plain_import
