@@ -4,7 +4,7 @@
 """
 
 from fastser._core.loads import loads
-from fastser._core.encode import dumps, pack
+from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
 from fastser.api import Serializer, dump, load
 from fastser.errors import DecodeError, DepthError, EncodeError, FastserError, UnsafeDataError

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastser import errors
 from fastser._core.loads import loads
-from fastser._core.encode import dumps, pack
+from fastser._core.dumps import dumps, pack
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 
 if TYPE_CHECKING:

@@ -154,8 +154,6 @@ cdef enum:
 
     STRING_DTYPE = 2056       # NPY_VSTRING, which NumPy's headers show only to those who ask for 2.0
 
-    DTYPE_LEVELS = 100        # more than a description has
-
     ORDER_C = 0
     ORDER_FORTRAN = 1
 

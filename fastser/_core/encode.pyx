@@ -1,193 +1,549 @@
-"""dumps and pack: options, scratch that is used again, and what follows when the walk stops."""
+"""The walk over objects: what recurses, and how items are cut into runs."""
 
+cimport numpy as cnp
+from cpython.datetime cimport import_datetime
 from cpython.object cimport PyObject
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
 
-from fastser._core.buffer cimport buffer_extend
-from fastser._core.capi cimport PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume
-from fastser._core.columns cimport columns_capacity
+from fastser._core.array_runs cimport arrays_overlap, encode_arrays
+from fastser._core.arrays cimport fastser_array_type, fastser_plain_import
+from fastser._core.buffer cimport append_varint, buffer_reserve
+from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
-from fastser._core.frame cimport Layout, frame_layout
-from fastser._core.packed cimport frame_to_bytes, packed_new
-from fastser._core.scalars cimport room
-from fastser._core.stack cimport fastser_stack_limit
-from fastser._core.walk cimport walk
+from fastser._core.columns cimport Columns
+from fastser._core.foreign cimport encode_foreign
+from fastser._core.hot_leaves cimport *
+from fastser._core.ints cimport int_append
+from fastser._core.kinds cimport *
+from fastser._core.leaves cimport encode_bytearrays, encode_leaves, encode_timezones, encode_zoneinfos
+from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.numbering cimport *
+from fastser._core.records cimport record_prefix, shape_groups, write_shape
+from fastser._core.runs cimport *
+from fastser._core.scalars cimport write_bits, write_floats
+from fastser._core.shapes cimport gather_keys
+from fastser._core.tags cimport *
 
-from fastser import errors as _errors, locate as _locate
+cnp.import_array()
+import_datetime()
+fastser_plain_import()
+kinds_import()
 
-cdef object _cloudpickle = "cloudpickle"
+cdef object _empty_text = ""
+cdef object _zero = 0
+cdef object _zero_float = 0.0
 
-cdef Encoder* _pool = NULL
-cdef int _pooled = 0
+
+cdef enum:
+    GROUPS_MIN = 8        # shorter mixed lists are written item by item
+    STRETCH_MIN = 64      # of items written one by one before another look for a run
+    DICT_SHAPE_MAX = 32   # a single dict with more keys is keys followed by values
+    ROW_WIDTH_MAX = 64
 
 
-cdef Encoder* take_encoder() except NULL:
-    """A set of scratch columns; a call inside a call takes another."""
-    global _pool, _pooled
-    cdef Encoder* e = _pool
-    if e != NULL:
-        _pool = e.next
-        _pooled -= 1
-        return e
-    e = encoder_new()
-    if e == NULL:
+cdef int walk(Encoder* e, PyObject* root, int large) except -1:
+    if encoder_begin(e, large) < 0:
         raise MemoryError()
-    return e
-
-
-cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
-    """``written``: the size of the frame that it was used for."""
-    global _pool, _pooled
-    encoder_clear(e)
-    # An integer of one byte in the frame took eight of scratch.
-    if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
-        encoder_free(e)
-        return
-    e.next = _pool
-    _pool = e
-    _pooled += 1
-
-
-# walk, called without a look at the exception: entering a try block costs as much as packing a small
-# int does.
-ctypedef int (*Walk)(Encoder*, PyObject*, int) noexcept
-
-
-cdef int reraise() except -1:
-    """Raise what a Walk left."""
-    return -1
-
-
-cdef int walk_again(Encoder* e, PyObject* root) except -1:
-    """After the walk stopped: go on in another mode, or raise what stopped it."""
-    cdef int large = e.columns.large or e.stopped == STOP_LARGE
-    try:
-        return reraise()
-    except StopIteration:
-        if e.stopped == STOP_NO:
-            raise
-    if e.stopped == STOP_DEEP or e.stopped == STOP_STACK:
-        path = _locate.locate(<object> root, <object> e.stopped_at)
-        raise _errors.depth_exceeded(path, e.max_depth, decoding=False, stack=e.stopped == STOP_STACK)
-    encoder_clear(e)
-    if e.stopped == STOP_ACYCLIC:
-        path = _locate.find_cycle(<object> root)
-        if path is not None:
-            raise _errors.contains_itself(path)
-        e.acyclic = 1
-    e.careful = e.careful or e.stopped == STOP_CAREFUL
-    e.singly = e.singly or e.stopped == STOP_SINGLY
-    if (<Walk> walk)(e, root, large) < 0:
-        return walk_again(e, root)
+    e.walk_value = encode_value
+    e.walk_items = encode_items
+    encode_value(e, root)
+    if not large and columns_too_long(&e.columns, e.claimed):
+        return stop(e, STOP_LARGE)
     return 0
 
 
-cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
-    cdef Py_ssize_t missing
-    cdef Layout layout
-    cdef int collector, status
-    e.track = track
-    e.careful = 0
-    e.acyclic = 0
-    e.singly = 0
-    e.max_depth = max_depth
-    e.fallback = fallback
-    e.root = root
-    e.stack_limit = fastser_stack_limit()
-    collector = fastser_collector_pause()
-    status = (<Walk> walk)(e, root, 0)
-    fastser_collector_resume(collector)
-    if status < 0:
-        walk_again(e, root)
-    if e.claimed > 8 * <Py_ssize_t> e.columns.tags.size:
-        # At least one bit an item, so that no reader makes more than a frame's bytes can back.
-        while True:
-            frame_layout(&e.columns, e.flags, &layout)
-            missing = (e.claimed - 8 * layout.total + 7) >> 3
-            if missing <= 0:
-                break
-            # Padding elsewhere in the frame may take up some of what is added.
-            memset(room(buffer_extend(&e.columns.bits, missing)), 0, missing)
+cdef inline bint columns_too_long(Columns* c, size_t claimed) noexcept:
+    """Whether a column has more items than 32-bit offsets can tell."""
+    # No value takes more than three items of a column.
+    return claimed + c.tags.size > <size_t> 0x7FFFFFFF // 3 and (c.tags.size | c.i8.size | c.bits.size | c.i16.size >> 1 | c.i32.size >> 2 | c.i64.size >> 3
+            | c.f64.size >> 3) > <size_t> 0x7FFFFFFF
+
+
+cdef int encode_value(Encoder* e, PyObject* o) except -1:
+    cdef PyObject* t = fastser_type(o)
+    cdef int64_t value
+    cdef int tag
+    if buffer_reserve(&e.columns.tags, 32) < 0:
+        raise MemoryError()
+    if t == fastser_str_type:
+        return encode_text(e, o)
+    if t == fastser_int_type:
+        if fastser_as_int64(o, &value):
+            if 0 <= value <= 127:
+                put_tag(e, TAG_SMALL_INT | <int> value)
+                return 0
+            tag = int_append(&e.columns, value)
+            if tag < 0:
+                raise MemoryError()
+            put_tag(e, tag)
+            return 0
+        return encode_big_ints(e, &o, 1)
+    if t == fastser_dict_type or t == fastser_list_type or t == fastser_tuple_type:
+        return encode_numbered(e, o, t)
+    if t == fastser_float_type:
+        put_tag(e, TAG_FLOAT)
+        return write_floats(e, &o, 1)
+    if o == fastser_none:
+        put_tag(e, TAG_NONE)
+        return 0
+    if t == fastser_bool_type:
+        put_tag(e, TAG_TRUE if o == fastser_true else TAG_FALSE)
+        return 0
+    if kind_of(t) & NUMBERED:
+        return encode_numbered(e, o, t)
+    return encode_leaves(e, &o, 1, t)
+
+
+cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
+    """One object that later parts of the message may refer to."""
+    cdef MemoEntry* entry
+    cdef bint level = is_level(t)
+    if level:
+        descend(e, o)
+    if may_be_shared(e, o):
+        if number_run(e, &o, 1) == 0:
+            entry = memo_entry(&e.memo, o)
+            check_open(e, entry.value)
+            put_tag(e, TAG_REF)
+            append_varint(&e.columns.tags, entry.value)
+            e.flags |= FLAG_REFS
+            e.depth -= level
+            return 0
+    else:
+        e.numbers += 1
+    if t == fastser_dict_type:
+        encode_dict(e, o)
+    elif t == fastser_list_type or t == fastser_tuple_type:
+        encode_sequence(e, o, t == fastser_list_type)
+    else:
+        encode_objects(e, &o, 1, t)
+    return ascend(e, &o, 1, level)
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+cdef int encode_objects(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
+    """n objects of one exact numbered type that a single run can hold; numbered, one level down."""
+    if t == fastser_dict_type:
+        return encode_mappings(e, items, n)
+    if t == fastser_list_type or t == fastser_tuple_type:
+        return encode_sequences(e, items, n, t == fastser_list_type)
+    if t == fastser_set_type or t == fastser_frozenset_type:
+        return encode_sets(e, items, n, t)
+    if t == fastser_array_type:
+        return encode_arrays(e, items, n)
+    if t == fastser_bytearray_type:
+        return encode_bytearrays(e, items, n)
+    if t == timezone_type:
+        return encode_timezones(e, items, n)
+    if t == zoneinfo_type:
+        return encode_zoneinfos(e, items, n)
+    return encode_foreign(e, items, n)
+
+
+cdef inline PyObject** sequence_items(PyObject* o, bint is_list) noexcept:
+    return fastser_list_items(o) if is_list else fastser_tuple_items(o)
+
+
+cdef int encode_sequence(Encoder* e, PyObject* o, bint is_list) except -1:
+    """One list or tuple."""
+    cdef Py_ssize_t size = fastser_list_size(o)
+    cdef PyObject** items
+    write_tag(e, TAG_LIST if is_list else TAG_TUPLE)
+    append_varint(&e.columns.tags, size)
+    if size == 0:
+        return 0
+    items = sequence_items(o, is_list)
+    if e.careful:
+        items = block_new(e, size)
+        memcpy(items, sequence_items(o, is_list), size * sizeof(PyObject*))
+        block_own(e, size)
+    return encode_items(e, items, size)
+
+
+cdef int encode_sequences(Encoder* e, PyObject** items, Py_ssize_t n, bint is_list) except -1:
+    """Lists or tuples: their items in one run, or a run for each position."""
+    cdef size_t mark = e.blocks.size
+    cdef Py_ssize_t i, j, size = fastser_list_size(items[0]), total = 0
+    cdef uint64_t largest = 0
+    cdef uint64_t* lengths
+    cdef PyObject** source
+    cdef PyObject** flat
+    cdef bint alike = True, rows = False
+    if n == 1:
+        return encode_sequence(e, items[0], is_list)
+    lengths = <uint64_t*> block_new(e, n)
+    for i in range(n):
+        lengths[i] = fastser_list_size(items[i])
+        total += lengths[i]
+        alike = alike and <Py_ssize_t> lengths[i] == size
+        if lengths[i] > largest:
+            largest = lengths[i]
+    if alike and 2 <= size <= ROW_WIDTH_MAX:
+        # Positions of different types are columns; positions of one type are one long run.
+        source = sequence_items(items[0], is_list)
+        for j in range(1, size):
+            rows = rows or fastser_type(source[j]) != fastser_type(source[0])
+    flat = block_new(e, total)
+    if rows:
+        for i in range(n):
+            source = sequence_items(items[i], is_list)
+            for j in range(size):
+                flat[j * n + i] = source[j]
+        block_own(e, total)
+        write_tag(e, TAG_LIST_ROWS if is_list else TAG_TUPLE_ROWS)
+        append_varint(&e.columns.tags, size)
+        for j in range(size):
+            encode_items(e, flat + j * n, n)
+    else:
+        total = 0
+        for i in range(n):
+            if lengths[i]:
+                memcpy(flat + total, sequence_items(items[i], is_list), lengths[i] * sizeof(PyObject*))
+            total += lengths[i]
+        block_own(e, total)
+        write_tag(e, TAG_LIST if is_list else TAG_TUPLE)
+        write_lengths(e, lengths, n, largest)
+        if total:
+            encode_items(e, flat, total)
+    blocks_leave(e, mark)
     return 0
 
 
-cdef int fallback_code(object fallback) except -1:
-    if fallback is None:
-        return FALLBACK_NONE
-    if fallback == "cloudpickle":
-        return FALLBACK_CLOUDPICKLE
-    if fallback == "pickle":
-        return FALLBACK_PICKLE
-    raise _errors.bad_option("fallback", "'cloudpickle', 'pickle' or None", fallback)
+cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
+    cdef size_t mark = e.blocks.size
+    cdef uint64_t* lengths = <uint64_t*> block_new(e, n)
+    cdef uint64_t largest = 0
+    cdef Py_ssize_t i, position, at = 0, total = 0
+    cdef PyObject** members
+    for i in range(n):
+        lengths[i] = fastser_set_size(items[i])
+        total += lengths[i]
+        if lengths[i] > largest:
+            largest = lengths[i]
+    write_tag(e, TAG_SET if t == fastser_set_type else TAG_FROZENSET)
+    write_lengths(e, lengths, n, largest)
+    if total:
+        members = block_new(e, total)
+        for i in range(n):
+            position = 0
+            while fastser_set_next(items[i], &position, &members[at]):
+                at += 1
+        block_own(e, total)
+        e.hashed += 1
+        encode_items(e, members, total)
+        e.hashed -= 1
+    blocks_leave(e, mark)
+    return 0
 
 
-cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, bint packed):
-    cdef int code = FALLBACK_CLOUDPICKLE if fallback is _cloudpickle else fallback_code(fallback)
-    cdef Encoder* e = take_encoder()
-    cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
-    cdef object frame
-    try:
-        encode_root(e, <PyObject*> obj, track_refs, max_depth, code)
-        if packed:
-            frame = packed_new(&e.columns, e.flags)
-        else:
-            frame = frame_to_bytes(&e.columns, e.flags)
-            written = fastser_bytes_size(<PyObject*> frame)
-        return frame
-    finally:
-        give_encoder(e, written)
+cdef int encode_dict(Encoder* e, PyObject* o) except -1:
+    """One dict: its shape and its values, or a run of keys and a run of values."""
+    cdef Py_ssize_t i, size = fastser_dict_size(o)
+    cdef size_t tags = e.columns.tags.size, pairs = e.pairs.size
+    cdef PyObject** keys
+    cdef PyObject** values
+    if 0 < size <= DICT_SHAPE_MAX:
+        if buffer_reserve(&e.pairs, 2 * size * sizeof(PyObject*)) < 0:
+            raise MemoryError()
+        keys = <PyObject**> (e.pairs.data + pairs)
+        if gather_keys(o, keys, keys + size, 1):
+            write_tag(e, TAG_RECORDS)
+            if write_shape(e, keys, size):
+                if e.careful:
+                    values = block_new(e, size)
+                    memcpy(values, keys + size, size * sizeof(PyObject*))
+                    block_own(e, size)
+                    for i in range(size):
+                        encode_value(e, values[i])
+                    return 0
+                e.pairs.size += 2 * size * sizeof(PyObject*)
+                for i in range(size):
+                    # The stack may have moved meanwhile.
+                    encode_value(e, (<PyObject**> (e.pairs.data + pairs))[size + i])
+                e.pairs.size = pairs
+                return 0
+            e.columns.tags.size = tags
+    return encode_mappings(e, &o, 1)
 
 
-def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):
-    """Pack an object into one bytes object.
-
-    Parameters
-    ----------
-    obj : object
-    track_refs : bool
-        Keep identity: shared references come back shared, cycles as cycles.  Without it an object
-        is a tree: what is shared is written twice, and what contains itself is a DepthError.
-    max_depth : int
-        How many containers may lie within each other.
-    fallback : {"cloudpickle", "pickle"} or None
-        How objects of types that are not native are packed; with None they are an EncodeError.
-
-    Returns
-    -------
-    bytes
-        One frame.
-
-    Raises
-    ------
-    EncodeError
-        A part of the object cannot be packed; the message tells its path, its type and the reason.
-    DepthError
-        The object is nested deeper than max_depth, or than this thread's stack allows.
-
-    Examples
-    --------
-    >>> import fastser
-    >>> fastser.loads(fastser.dumps({"a": [1, 2.5, "x"]}))
-    {'a': [1, 2.5, 'x']}
-    """
-    return encode(obj, track_refs, max_depth, fallback, False)
+cdef int encode_mappings(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Dicts of any keys and lengths: one run of keys, one of values."""
+    cdef size_t mark = e.blocks.size
+    cdef uint64_t* lengths = <uint64_t*> block_new(e, n)
+    cdef uint64_t largest = 0
+    cdef Py_ssize_t i, position, at = 0, total = 0
+    cdef PyObject** pairs
+    for i in range(n):
+        lengths[i] = fastser_dict_size(items[i])
+        total += lengths[i]
+        if lengths[i] > largest:
+            largest = lengths[i]
+    write_tag(e, TAG_DICT)
+    write_lengths(e, lengths, n, largest)
+    if total:
+        pairs = block_new(e, 2 * total)
+        for i in range(n):
+            position = 0
+            while fastser_dict_next(items[i], &position, &pairs[at], &pairs[total + at]):
+                at += 1
+        block_own(e, 2 * total)
+        e.hashed += 1
+        encode_items(e, pairs, total)
+        e.hashed -= 1
+        encode_items(e, pairs + total, total)
+    blocks_leave(e, mark)
+    return 0
 
 
-def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):
-    """Pack an object without copying its large buffers.
+# --- runs ------------------------------------------------------------------------------------------------------------
 
-    Parameters and errors are those of dumps.  The buffers of arrays, long texts and long bytes are
-    referenced: changing an array before the frame is written changes the frame.
 
-    Returns
-    -------
-    Packed
+cdef int encode_items(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """n items, in as few runs as their types allow."""
+    cdef Py_ssize_t done, stretch = STRETCH_MIN
+    e.claimed += n
+    while True:
+        if n == 1:
+            return encode_value(e, items[0])
+        done = 0
+        if n >= RUN_MIN or fastser_type(items[0]) == fastser_type(items[n - 1]):
+            done = encode_run(e, items, n)
+        if done == 0:
+            done = encode_mixed(e, items, n, stretch)
+            stretch *= 2
+        if done == n:
+            return 0
+        items += done
+        n -= done
 
-    Examples
-    --------
-    >>> import fastser, numpy
-    >>> packed = fastser.pack(numpy.zeros(1000))
-    >>> packed.to_bytes() == fastser.dumps(numpy.zeros(1000))
-    True
-    """
-    return encode(obj, track_refs, max_depth, fallback, True)
+
+cdef Py_ssize_t encode_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Write the leading items as one run where they are one; how many they are, 0 for none."""
+    cdef PyObject* t = fastser_type(items[0])
+    cdef Py_ssize_t k
+    cdef int kind
+    if t == fastser_int_type or t == fastser_float_type or (t == fastser_str_type and not repeats(e, items, n)):
+        return encode_hot_run(e, items, n, t)
+    if t == fastser_bool_type or t == fastser_none_type:
+        return encode_truth_run(e, items, n)
+    k = 1
+    while k < n and fastser_type(items[k]) == t:
+        k += 1
+    kind = kind_of(t)
+    if k < n and not kind & NUMBERED and items[k] == fastser_none and rest_is_nullable(items + k, n - k, t):
+        return 0
+    if kind and k >= RUN_MIN and repeats(e, items, k) and encode_indexed(e, items, k, n):
+        return k
+    if t == fastser_str_type:
+        return encode_hot_run(e, items, n, t)
+    if kind & NUMBERED:
+        return encode_numbered_run(e, items, k, n, t)
+    k = leaf_prefix(items, k, t)
+    if not is_worth_it(k, n):
+        return 0
+    write_concat(e, k, n)
+    encode_leaves(e, items, k, t)
+    return k
+
+
+cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject* t) except -1:
+    """Of k items of one exact type, those that one run can hold."""
+    cdef Py_ssize_t first, known = known_prefix(e, items, k)
+    cdef size_t mark = e.blocks.size
+    cdef OpenRun run
+    cdef bint level
+    cdef PyObject** columns = NULL
+    if known:
+        known = known_prefix(e, items, n)
+        if not is_worth_it(known, n):
+            return 0
+        write_concat(e, known, n)
+        write_references(e, items, known)
+        return known
+    if t == fastser_dict_type:
+        first = record_prefix(e, items, k, &columns)
+        if columns != NULL:
+            if not is_worth_it(first, n):
+                blocks_drop(e, mark)
+                return 0
+            k = encode_record_run(e, items, first, n, columns)
+            blocks_leave(e, mark)
+            return k
+    else:
+        k = leaf_prefix(items, k, t)
+        if t == timezone_type and k > 1:
+            return 0    # UTC has a tag of its own
+    if not is_worth_it(k, n) or (e.singly and (t == fastser_tuple_type or t == fastser_frozenset_type)):
+        return 0
+    level = is_level(t)
+    if level:
+        descend(e, items[0])
+    first = number_run(e, items, k)
+    if not is_worth_it(first, n) or (t == fastser_array_type and first > 1 and arrays_overlap(e, items, first)):
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= level
+        return 0
+    write_concat(e, first, n)
+    run.first = e.numbers - first
+    run.count = first
+    run.frozen = t == fastser_frozenset_type
+    run.next = e.open
+    if e.track and (t == fastser_tuple_type or t == fastser_frozenset_type):
+        e.open = &run
+    encode_objects(e, items, first, t)
+    e.open = run.next
+    ascend(e, items, first, level)
+    return first
+
+
+cdef Py_ssize_t encode_record_run(
+    Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject** columns,
+) except -1:
+    """k dicts of one shape, their values by key; how many were written, 0 for none."""
+    cdef Py_ssize_t first, j, width = fastser_dict_size(items[0])
+    descend(e, items[0])
+    first = number_run(e, items, k)
+    if first < k:
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= 1
+        return 0
+    block_own(e, width * (k + 1))
+    write_concat(e, k, n)
+    write_tag(e, TAG_RECORDS)
+    if write_shape(e, columns, width):
+        for j in range(width):
+            encode_items(e, columns + width + j * k, k)
+    else:
+        # Keys that `text` does not take: keys followed by values.
+        e.columns.tags.size -= 1
+        encode_mappings(e, items, k)
+    ascend(e, items, k, True)
+    return k
+
+
+cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Dicts that share no shapes, as keys and values; how many were written, 0 for none."""
+    cdef Py_ssize_t first
+    if known_prefix(e, items, n):
+        return 0
+    descend(e, items[0])
+    first = number_run(e, items, n)
+    if not is_worth_it(first, n):
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= 1
+        return 0
+    write_concat(e, first, n)
+    encode_mappings(e, items, first)
+    ascend(e, items, first, True)
+    return first
+
+
+cdef bint encode_indexed(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n) except -1:
+    """Write k items as the distinct ones and an index for each, where that pays; whether it did."""
+    cdef size_t mark = e.blocks.size
+    cdef PyObject** distinct = block_new(e, k)
+    cdef uint64_t* indices = <uint64_t*> block_new(e, k)
+    cdef Py_ssize_t m = distinct_items(e, items, k, distinct, indices)
+    if m == 0:
+        blocks_drop(e, mark)
+        return False
+    write_concat(e, k, n)
+    write_tag(e, TAG_INDEXED)
+    append_varint(&e.columns.tags, m)
+    encode_items(e, distinct, m)
+    write_unsigned(e, indices, k, m)
+    blocks_leave(e, mark)
+    return True
+
+
+# --- mixed types -----------------------------------------------------------------------------------------------------
+
+
+cdef Py_ssize_t encode_mixed(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssize_t stretch) except -1:
+    """Items that are no run: nullable, groups of runs, or a stretch of values; how many were written."""
+    cdef size_t mark = e.blocks.size
+    cdef PyObject* types[8]
+    cdef Py_ssize_t i, count
+    cdef PyObject* t
+    cdef uint8_t* index
+    if n < GROUPS_MIN:
+        return encode_generic(e, items, n, n)
+    index = <uint8_t*> block_new(e, (n >> 3) + 1)
+    count = type_groups(items, n, index, types)
+    if count == 1 and types[0] == fastser_int_type:
+        count = 2    # or there would have been a run
+        for i in range(n):
+            index[i] = is_big_int(items[i]) != is_big_int(items[0])
+    elif count == 1 and types[0] == fastser_dict_type:
+        count = shape_groups(e, items, n, index)
+        if count == 1 or count * 4 > n:
+            blocks_drop(e, mark)
+            i = encode_mapping_run(e, items, n) if n >= RUN_MIN else 0
+            return i if i else encode_generic(e, items, n, stretch)
+    elif count == 2 and (types[0] == fastser_none_type or types[1] == fastser_none_type):
+        t = types[1] if types[0] == fastser_none_type else types[0]
+        if not kind_of(t) & NUMBERED:
+            encode_nullable(e, items, n, t)
+            blocks_leave(e, mark)
+            return n
+    if count < 2 or count * 4 > n:
+        blocks_drop(e, mark)
+        return encode_generic(e, items, n, stretch)
+    i = encode_groups(e, items, n, count, index)
+    blocks_leave(e, mark)
+    return i
+
+
+cdef Py_ssize_t encode_generic(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssize_t stretch) except -1:
+    cdef Py_ssize_t i
+    if n - stretch < RUN_MIN:
+        stretch = n
+    write_concat(e, stretch, n)
+    write_tag(e, TAG_GENERIC)
+    for i in range(stretch):
+        encode_value(e, items[i])
+    return stretch
+
+
+cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
+    """Values of one leaf type and None: a validity bitmap, and the values with something in None's place."""
+    cdef PyObject** filled = block_new(e, n)
+    cdef PyObject* filler = NULL
+    cdef Py_ssize_t i = 0
+    if t == fastser_int_type:
+        filler = <PyObject*> _zero
+    elif t == fastser_float_type:
+        filler = <PyObject*> _zero_float
+    elif t == fastser_str_type:
+        filler = <PyObject*> _empty_text
+    else:
+        while items[i] == fastser_none:
+            i += 1
+        filler = items[i]
+    for i in range(n):
+        filled[i] = filler if items[i] == fastser_none else items[i]
+    write_tag(e, TAG_NULLABLE)
+    write_bits(e, items, n, fastser_none, True)
+    encode_items(e, filled, n)
+    return 0
+
+
+cdef Py_ssize_t encode_groups(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssize_t count, const uint8_t* index) except -1:
+    """Items of a few kinds: which kind each is, then a run for each kind."""
+    cdef PyObject** grouped = block_new(e, n)
+    cdef Py_ssize_t ends[MAX_GROUPS + 1]
+    cdef Py_ssize_t i = 0, g
+    write_tag(e, TAG_GROUPS)
+    append_varint(&e.columns.tags, count)
+    group_items(e, items, n, count, index, grouped, ends)
+    for g in range(count):
+        write_varint(e, ends[g] - i)
+        encode_items(e, grouped + i, ends[g] - i)
+        i = ends[g]
+    return n

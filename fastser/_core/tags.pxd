@@ -122,3 +122,4 @@ cdef enum:
     # Limits.
     MAX_SHAPE_KEYS = 256  # wider dicts are keys followed by values
     MAX_GROUPS = 256
+    DTYPE_LEVELS = 100    # more than a dtype's description has, which are none of the user's

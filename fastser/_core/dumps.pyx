@@ -1,0 +1,194 @@
+"""dumps and pack: options, scratch that is used again, and what follows when the walk stops."""
+
+from cpython.object cimport PyObject
+from libc.string cimport memset
+
+from fastser._core.buffer cimport buffer_extend
+from fastser._core.capi cimport PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume
+from fastser._core.columns cimport columns_capacity
+from fastser._core.encode cimport walk
+from fastser._core.encoder cimport *
+from fastser._core.frame cimport Layout, frame_layout
+from fastser._core.packed cimport frame_to_bytes, packed_new
+from fastser._core.scalars cimport room
+from fastser._core.stack cimport fastser_stack_limit
+from fastser._core.tags cimport DTYPE_LEVELS
+
+from fastser import errors as _errors, locate as _locate
+
+cdef object _cloudpickle = "cloudpickle"
+
+cdef Encoder* _pool = NULL
+cdef int _pooled = 0
+
+
+cdef Encoder* take_encoder() except NULL:
+    """A set of scratch columns; a call inside a call takes another."""
+    global _pool, _pooled
+    cdef Encoder* e = _pool
+    if e != NULL:
+        _pool = e.next
+        _pooled -= 1
+        return e
+    e = encoder_new()
+    if e == NULL:
+        raise MemoryError()
+    return e
+
+
+cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
+    """``written``: the size of the frame that it was used for."""
+    global _pool, _pooled
+    encoder_clear(e)
+    # An integer of one byte in the frame took eight of scratch.
+    if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
+        encoder_free(e)
+        return
+    e.next = _pool
+    _pool = e
+    _pooled += 1
+
+
+# walk, called without a look at the exception: entering a try block costs as much as packing a small
+# int does.
+ctypedef int (*Walk)(Encoder*, PyObject*, int) noexcept
+
+
+cdef int reraise() except -1:
+    """Raise what a Walk left."""
+    return -1
+
+
+cdef int walk_again(Encoder* e, PyObject* root) except -1:
+    """After the walk stopped: go on in another mode, or raise what stopped it."""
+    cdef int large = e.columns.large or e.stopped == STOP_LARGE
+    try:
+        return reraise()
+    except StopIteration:
+        if e.stopped == STOP_NO:
+            raise
+    if e.stopped == STOP_DEEP or e.stopped == STOP_STACK:
+        path = _locate.locate(<object> root, <object> e.stopped_at)
+        raise _errors.depth_exceeded(path, e.max_depth, decoding=False, stack=e.stopped == STOP_STACK)
+    encoder_clear(e)
+    if e.stopped == STOP_ACYCLIC:
+        path = _locate.find_cycle(<object> root)
+        if path is not None:
+            raise _errors.contains_itself(path)
+        e.acyclic = 1
+    e.careful = e.careful or e.stopped == STOP_CAREFUL
+    e.singly = e.singly or e.stopped == STOP_SINGLY
+    if (<Walk> walk)(e, root, large) < 0:
+        return walk_again(e, root)
+    return 0
+
+
+cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
+    cdef Py_ssize_t missing
+    cdef Layout layout
+    cdef int collector, status
+    e.track = track
+    e.careful = 0
+    e.acyclic = 0
+    e.singly = 0
+    e.max_depth = min(max_depth, PY_SSIZE_T_MAX - DTYPE_LEVELS)
+    e.fallback = fallback
+    e.root = root
+    e.stack_limit = fastser_stack_limit()
+    collector = fastser_collector_pause()
+    status = (<Walk> walk)(e, root, 0)
+    fastser_collector_resume(collector)
+    if status < 0:
+        walk_again(e, root)
+    if e.claimed > 8 * <Py_ssize_t> e.columns.tags.size:
+        # At least one bit an item, so that no reader makes more than a frame's bytes can back.
+        while True:
+            frame_layout(&e.columns, e.flags, &layout)
+            missing = (e.claimed - 8 * layout.total + 7) >> 3
+            if missing <= 0:
+                break
+            # Padding elsewhere in the frame may take up some of what is added.
+            memset(room(buffer_extend(&e.columns.bits, missing)), 0, missing)
+    return 0
+
+
+cdef int fallback_code(object fallback) except -1:
+    if fallback is None:
+        return FALLBACK_NONE
+    if fallback == "cloudpickle":
+        return FALLBACK_CLOUDPICKLE
+    if fallback == "pickle":
+        return FALLBACK_PICKLE
+    raise _errors.bad_option("fallback", "'cloudpickle', 'pickle' or None", fallback)
+
+
+cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, bint packed):
+    cdef int code = FALLBACK_CLOUDPICKLE if fallback is _cloudpickle else fallback_code(fallback)
+    cdef Encoder* e = take_encoder()
+    cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
+    cdef object frame
+    try:
+        encode_root(e, <PyObject*> obj, track_refs, max_depth, code)
+        if packed:
+            frame = packed_new(&e.columns, e.flags)
+        else:
+            frame = frame_to_bytes(&e.columns, e.flags)
+            written = fastser_bytes_size(<PyObject*> frame)
+        return frame
+    finally:
+        give_encoder(e, written)
+
+
+def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):
+    """Pack an object into one bytes object.
+
+    Parameters
+    ----------
+    obj : object
+    track_refs : bool
+        Keep identity: shared references come back shared, cycles as cycles.  Without it an object
+        is a tree: what is shared is written twice, and what contains itself is a DepthError.
+    max_depth : int
+        How many containers may lie within each other.
+    fallback : {"cloudpickle", "pickle"} or None
+        How objects of types that are not native are packed; with None they are an EncodeError.
+
+    Returns
+    -------
+    bytes
+        One frame.
+
+    Raises
+    ------
+    EncodeError
+        A part of the object cannot be packed; the message tells its path, its type and the reason.
+    DepthError
+        The object is nested deeper than max_depth, or than this thread's stack allows.
+
+    Examples
+    --------
+    >>> import fastser
+    >>> fastser.loads(fastser.dumps({"a": [1, 2.5, "x"]}))
+    {'a': [1, 2.5, 'x']}
+    """
+    return encode(obj, track_refs, max_depth, fallback, False)
+
+
+def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):
+    """Pack an object without copying its large buffers.
+
+    Parameters and errors are those of dumps.  The buffers of arrays, long texts and long bytes are
+    referenced: changing an array before the frame is written changes the frame.
+
+    Returns
+    -------
+    Packed
+
+    Examples
+    --------
+    >>> import fastser, numpy
+    >>> packed = fastser.pack(numpy.zeros(1000))
+    >>> packed.to_bytes() == fastser.dumps(numpy.zeros(1000))
+    True
+    """
+    return encode(obj, track_refs, max_depth, fallback, True)
