@@ -1,7 +1,6 @@
 """What to do with the objects of a class that the compiled core does not know.
 
-The order is: native types (which never come here), then what a class says about itself, then pickle. Today every class takes
-the one plan there is, so that the core need not ask for it.
+Native types never come here. Every other object is pickled as a unit; what a class says about itself will be asked for here.
 """
 
 import io
@@ -13,20 +12,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-PICKLE = "pickle"
-
 # What pickle raises on meeting what only cloudpickle can carry: functions and classes that cannot be imported by name
 # (PicklingError, or AttributeError for local ones), modules, cells, code and views of dicts (TypeError).
 _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
-
-
-def plan(cls: type) -> str:
-    """Return the plan for the instances of `cls`.
-
-    PICKLE: each object is pickled as a unit, its buffers out of band. It is what a class gets that no better plan fits;
-    plans that pack fields natively, or that call what users registered, are decided here, before it.
-    """
-    return PICKLE
 
 
 def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuffer]]:

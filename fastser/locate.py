@@ -135,6 +135,10 @@ def _zone(time: Any) -> Iterator[Part]:
     return ((value, _attribute, name) for name, value in _attributes(time, "tzinfo"))
 
 
+def _fixed_zone(zone: Any) -> Iterator[Part]:
+    return ((value, _attribute, name) for name, value in zip(("offset", "name"), zone.__getinitargs__()))
+
+
 def _attributes(obj: Any, *names: str) -> Iterator[tuple[str, Any]]:
     return ((name, getattr(obj, name)) for name in names if hasattr(obj, name))
 
@@ -149,6 +153,7 @@ _WALKS: dict[type, Callable[[Any], Iterator[Part]]] = {
     np.ndarray: _elements,
     datetime.datetime: _zone,
     datetime.time: _zone,
+    datetime.timezone: _fixed_zone,
 }
 
 

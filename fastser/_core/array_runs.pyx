@@ -57,9 +57,9 @@ cdef int write_dtype(Encoder* e, object descr) except -1:
     keep(e, description)
     write_varint(e, DTYPE_DESCRIBED)
     # A description is none of the user's levels, and has a bound of its own.
-    e.max_depth += DTYPE_LEVELS
+    e.depth -= DTYPE_LEVELS
     e.walk_value(e, <PyObject*> description)
-    e.max_depth -= DTYPE_LEVELS
+    e.depth += DTYPE_LEVELS
     return 0
 
 
@@ -105,12 +105,21 @@ cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except
     return write_elements(e, &array, 1)
 
 
-cdef int copy_elements(PyObject** arrays, Py_ssize_t n, Py_ssize_t size, char* to) except -1:
+cdef int copying_may_release_gil(Encoder* e, PyObject* array) except -1:
+    """NumPy lets other threads run while it copies more than 500 elements that are no objects."""
+    if not e.careful and fastser_array_size(array) >= GIL_KEPT_BELOW \
+            and fastser_dtype_code(fastser_array_descr(array)) != DTYPE_OBJECT:
+        return stop(e, STOP_CAREFUL)
+    return 0
+
+
+cdef int copy_elements(Encoder* e, PyObject** arrays, Py_ssize_t n, Py_ssize_t size, char* to) except -1:
     """The elements of n alike arrays of ``size`` bytes, back to back."""
     cdef Py_ssize_t i
     cdef PyObject* copy
     for i in range(n):
         if array_is_gathered(arrays[i]):
+            copying_may_release_gil(e, arrays[i])
             copy = fastser_array_copy(arrays[i], ORDER_C)
             fastser_copy_short(to, fastser_array_data(copy), size)
             fastser_decref(copy)
@@ -129,7 +138,7 @@ cdef int write_elements(Encoder* e, PyObject** arrays, Py_ssize_t n) except -1:
     if n * size >= ARRAY_BODY_MIN:
         owner = <object> new_bytes(NULL, n * size)
         fastser_decref(<PyObject*> owner)
-        copy_elements(arrays, n, size, fastser_bytes_data(<PyObject*> owner))
+        copy_elements(e, arrays, n, size, fastser_bytes_data(<PyObject*> owner))
         body = body_new(e, <PyObject*> owner)
         body.data = fastser_bytes_data(<PyObject*> owner)
         body.size = n * size
@@ -137,7 +146,7 @@ cdef int write_elements(Encoder* e, PyObject** arrays, Py_ssize_t n) except -1:
     write_tag(e, BODY_INLINE)
     padding = -e.columns.data.size & (alignment - 1)
     memset(room(buffer_extend(&e.columns.data, padding)), 0, padding)
-    copy_elements(arrays, n, size, room(buffer_extend(&e.columns.data, n * size)))
+    copy_elements(e, arrays, n, size, room(buffer_extend(&e.columns.data, n * size)))
     if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
         return text_failed(e)
     return 0
@@ -214,7 +223,8 @@ cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except
     for i in range(n):
         array = items[i]
         if array_is_gathered(array):
-            array = fastser_array_copy(array, 0)
+            copying_may_release_gil(e, array)
+            array = fastser_array_copy(array, ORDER_C)
             keep(e, <object> array)
             fastser_decref(array)
         for j in range(size):

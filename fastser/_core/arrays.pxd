@@ -154,6 +154,8 @@ cdef enum:
 
     STRING_DTYPE = 2056       # NPY_VSTRING, which NumPy's headers show only to those who ask for 2.0
 
+    GIL_KEPT_BELOW = 256      # elements that are copied without letting other threads run
+
     ORDER_C = 0
     ORDER_FORTRAN = 1
 

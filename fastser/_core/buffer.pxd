@@ -77,6 +77,3 @@ cdef inline void buffer_release(Buffer* self) noexcept nogil:
     self.size = 0
     self.capacity = 0
 
-
-cdef inline void buffer_zero(Buffer* self) noexcept nogil:
-    memset(self, 0, sizeof(Buffer))

@@ -12,7 +12,6 @@ from fastser._core.frame cimport Layout, frame_layout
 from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.scalars cimport room
 from fastser._core.stack cimport fastser_stack_limit
-from fastser._core.tags cimport DTYPE_LEVELS
 
 from fastser import errors as _errors, locate as _locate
 
@@ -59,6 +58,14 @@ cdef int reraise() except -1:
     return -1
 
 
+cdef int start_walk(Encoder* e, PyObject* root, int large) noexcept:
+    """Walk; -1 with an exception.  No collection may run what users wrote while borrowed pointers are held."""
+    cdef int collector = 0 if e.careful else fastser_collector_pause()
+    cdef int status = (<Walk> walk)(e, root, large)
+    fastser_collector_resume(collector)
+    return status
+
+
 cdef int walk_again(Encoder* e, PyObject* root) except -1:
     """After the walk stopped: go on in another mode, or raise what stopped it."""
     cdef int large = e.columns.large or e.stopped == STOP_LARGE
@@ -78,7 +85,7 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
         e.acyclic = 1
     e.careful = e.careful or e.stopped == STOP_CAREFUL
     e.singly = e.singly or e.stopped == STOP_SINGLY
-    if (<Walk> walk)(e, root, large) < 0:
+    if start_walk(e, root, large) < 0:
         return walk_again(e, root)
     return 0
 
@@ -86,19 +93,15 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
 cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
     cdef Py_ssize_t missing
     cdef Layout layout
-    cdef int collector, status
     e.track = track
     e.careful = 0
     e.acyclic = 0
     e.singly = 0
-    e.max_depth = min(max_depth, PY_SSIZE_T_MAX - DTYPE_LEVELS)
+    e.max_depth = max_depth
     e.fallback = fallback
     e.root = root
     e.stack_limit = fastser_stack_limit()
-    collector = fastser_collector_pause()
-    status = (<Walk> walk)(e, root, 0)
-    fastser_collector_resume(collector)
-    if status < 0:
+    if start_walk(e, root, 0) < 0:
         walk_again(e, root)
     if e.claimed > 8 * <Py_ssize_t> e.columns.tags.size:
         # At least one bit an item, so that no reader makes more than a frame's bytes can back.

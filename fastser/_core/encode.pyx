@@ -99,7 +99,7 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
     """One object that later parts of the message may refer to."""
     cdef MemoEntry* entry
     cdef bint level = is_level(t)
-    if level:
+    if level and not e.track:
         descend(e, o)
     if may_be_shared(e, o):
         if number_run(e, &o, 1) == 0:
@@ -108,10 +108,11 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
             put_tag(e, TAG_REF)
             append_varint(&e.columns.tags, entry.value)
             e.flags |= FLAG_REFS
-            e.depth -= level
             return 0
     else:
         e.numbers += 1
+    if level and e.track:
+        descend(e, o)    # a reference is no level
     if t == fastser_dict_type:
         encode_dict(e, o)
     elif t == fastser_list_type or t == fastser_tuple_type:
@@ -244,25 +245,23 @@ cdef int encode_dict(Encoder* e, PyObject* o) except -1:
     cdef Py_ssize_t i, size = fastser_dict_size(o)
     cdef size_t tags = e.columns.tags.size, pairs = e.pairs.size
     cdef PyObject** keys
-    cdef PyObject** values
     if 0 < size <= DICT_SHAPE_MAX:
-        if buffer_reserve(&e.pairs, 2 * size * sizeof(PyObject*)) < 0:
+        if e.careful:
+            keys = block_new(e, 2 * size)
+        elif buffer_reserve(&e.pairs, 2 * size * sizeof(PyObject*)) < 0:
             raise MemoryError()
-        keys = <PyObject**> (e.pairs.data + pairs)
+        else:
+            keys = <PyObject**> (e.pairs.data + pairs)
         if gather_keys(o, keys, keys + size, 1):
+            block_own(e, 2 * size)
             write_tag(e, TAG_RECORDS)
             if write_shape(e, keys, size):
-                if e.careful:
-                    values = block_new(e, size)
-                    memcpy(values, keys + size, size * sizeof(PyObject*))
-                    block_own(e, size)
-                    for i in range(size):
-                        encode_value(e, values[i])
-                    return 0
-                e.pairs.size += 2 * size * sizeof(PyObject*)
+                if not e.careful:
+                    e.pairs.size += 2 * size * sizeof(PyObject*)
                 for i in range(size):
-                    # The stack may have moved meanwhile.
-                    encode_value(e, (<PyObject**> (e.pairs.data + pairs))[size + i])
+                    if not e.careful:
+                        keys = <PyObject**> (e.pairs.data + pairs)    # the stack may have moved
+                    encode_value(e, keys[size + i])
                 e.pairs.size = pairs
                 return 0
             e.columns.tags.size = tags

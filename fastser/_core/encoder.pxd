@@ -88,7 +88,7 @@ cdef struct Encoder:
     int all_shared            # a reference count of 1 no longer proves that an object is met once
     int flags
     int stopped               # STOP_...
-    PyObject* stopped_at      # borrowed: the object that is too deep
+    PyObject* stopped_at      # the object that is too deep, or NULL; strong
     int fallback              # FALLBACK_...
     # The walk itself, for what holds objects but is written elsewhere (dtypes, zones, slices ...).
     int (*walk_value)(Encoder* e, PyObject* o) except -1
@@ -150,6 +150,9 @@ cdef inline void encoder_clear(Encoder* e) noexcept:
     keep = e.descriptions
     e.descriptions = NULL
     fastser_xdecref(keep)
+    keep = e.stopped_at
+    e.stopped_at = NULL
+    fastser_xdecref(keep)
 
 
 cdef inline void encoder_free(Encoder* e) noexcept nogil:
@@ -183,6 +186,7 @@ cdef inline int descend(Encoder* e, PyObject* o) except -1:
     """One level down, into ``o``."""
     e.depth += 1
     if e.depth > e.max_depth or fastser_stack_short(e.stack_limit):
+        fastser_incref(o)
         e.stopped_at = o
         return stop(e, STOP_DEEP if e.depth > e.max_depth else STOP_STACK)
     return 0

@@ -28,6 +28,7 @@ cdef int encode_foreign(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         try:
             payload, buffers = _fallback.pickle_object(
                 <object> items[i], "cloudpickle" if e.fallback == FALLBACK_CLOUDPICKLE else "pickle")
+            buffers = [buffer.raw() for buffer in buffers]
         except RecursionError as error:
             raise _errors.pickle_recursed(path_of(e, items[i]), _errors.type_name(<object> items[i])) from error
         except Exception as error:
@@ -35,7 +36,7 @@ cdef int encode_foreign(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         write_memory(e, payload)
         write_varint(e, len(buffers))
         for buffer in buffers:
-            write_memory(e, buffer.raw())
+            write_memory(e, buffer)
     return 0
 
 

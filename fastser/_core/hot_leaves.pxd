@@ -61,8 +61,7 @@ cdef inline int encode_long_text(Encoder* e, PyObject* o) except -1:
             return text_failed(e)
         return 0
     put_tag(e, TAG_BODY_TEXT)
-    if e.careful:
-        keep(e, <object> o)
+    keep(e, <object> o)    # whose address now stands for the body
     return write_body_reference(e, o, fastser_bytes_data(<PyObject*> encoded), len(<bytes> encoded), <PyObject*> encoded)
 
 

@@ -27,16 +27,25 @@ cdef list _safe_uuid = [_uuid.SafeUUID.unknown, _uuid.SafeUUID.safe, _uuid.SafeU
 
 cdef int encode_uuids(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef object number
-    cdef object safety = (<object> items[0]).is_safe
+    cdef object safety = getattr(<object> items[0], "is_safe", None)
     cdef unsigned char* at
     cdef Py_ssize_t i
+    for i in range(n):
+        number = getattr(<object> items[i], "int", None)
+        if type(number) is not int or number < 0 or fastser_int_size(<PyObject*> number) > 17 or number >> 128 \
+                or safety not in _safe_uuid:
+            # No UUID that its class would make: pickle tells what it is.
+            e.numbers += n
+            return encode_foreign(e, items, n)
     write_tag(e, TAG_UUID)
     write_varint(e, _safe_uuid.index(safety))
     at = <unsigned char*> room(buffer_extend(&e.columns.data, n * 16))
     for i in range(n):
         number = (<object> items[i]).int
         fastser_int_to_bytes(<PyObject*> number, at + 16 * i, 16, True, False)
-    return 0 if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) == TEXT_OK else -2
+    if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+        return text_failed(e)
+    return 0
 
 
 cdef int write_zone(Encoder* e, PyObject* zone, int fold, int plain, int zoned) except -1:
@@ -95,13 +104,14 @@ cdef int encode_zoneinfos(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef object key
     for i in range(n):
         # pickle tells by the same method whether a zone is the one that ZoneInfo(key) gives.
-        if (<object> items[i]).key is None or not (<object> items[i]).__reduce__()[1][1]:
+        key = (<object> items[i]).key
+        if type(key) is not str or not key.isascii() or not (<object> items[i]).__reduce__()[1][1]:
             return encode_foreign(e, items, n)
     write_tag(e, TAG_ZONEINFO)
     e.flags |= FLAG_FOREIGN    # zones are read by Python code
     for i in range(n):
         key = (<object> items[i]).key
-        if type(key) is not str or text_append(&e.columns, <PyObject*> key) != TEXT_OK:
+        if text_append(&e.columns, <PyObject*> key) != TEXT_OK:
             return text_failed(e)
     return 0
 

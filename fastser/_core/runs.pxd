@@ -44,7 +44,7 @@ cdef inline bint rest_is_nullable(PyObject** items, Py_ssize_t n, PyObject* t) n
 
 cdef inline PyObject* uuid_safety(PyObject* o) except NULL:
     """Borrowed: the SafeUUID member, which the class or the instance holds."""
-    cdef object safety = (<object> o).is_safe
+    cdef object safety = getattr(<object> o, "is_safe", None)
     return <PyObject*> safety
 
 
