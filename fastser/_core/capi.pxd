@@ -193,6 +193,12 @@ cdef extern from *:
         while (p < end) {
             c = *p;
             if (c < 0x80) {
+                uint64_t word;
+                if (end - p >= 8 && (memcpy(&word, p, 8), (word & 0x8080808080808080u) == 0)) {
+                    p += 8;
+                    count += 8;
+                    continue;
+                }
                 p += 1;
             } else if (c < 0xE0) {
                 if (c < 0xC2 || end - p < 2 || (p[1] & 0xC0) != 0x80)

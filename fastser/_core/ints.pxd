@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastser._core.buffer cimport buffer_extend, buffer_reserve
-from fastser._core.capi cimport fastser_as_int64, fastser_int_type, fastser_type
+from fastser._core.capi cimport fastser_as_int64, fastser_int_type, fastser_prefetch, fastser_type
 from fastser._core.columns cimport Columns
 from fastser._core.tags cimport *
 
@@ -81,6 +81,9 @@ cdef inline Py_ssize_t int_run(Columns* columns, PyObject** items, Py_ssize_t n,
         return -1
     out = <int64_t*> (columns.i64.data + columns.i64.size)
     for i in range(n):
+        # The members of a set lie in no order in memory.
+        if i + 16 < n:
+            fastser_prefetch(items[i + 16])
         if fastser_type(items[i]) != fastser_int_type or not fastser_as_int64(items[i], &value):
             break
         out[i] = value
