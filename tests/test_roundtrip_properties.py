@@ -96,7 +96,7 @@ ORDERED = st.recursive(st.one_of(*LEAVES.values()), lambda inner: containers(inn
 
 
 def fresh(value):
-    return pickle.loads(pickle.dumps(value))
+    return pickle.loads(pickle.dumps(value, 5))
 
 
 @hypothesis.settings(max_examples=250)
