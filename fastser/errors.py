@@ -63,6 +63,21 @@ def bad_option(name: str, expected: str, found: object) -> TypeError:
     return TypeError(f"{name} must be {expected}, not {reprlib.repr(found)}")
 
 
+# --- hooks -------------------------------------------------------------------------------------------------------------
+
+
+def cannot_hook(class_name: str) -> TypeError:
+    return TypeError(f"{class_name} is a native type, which no hook is asked for: expected a class of another library or of your own")
+
+
+def empty_hook_name() -> ValueError:
+    return ValueError("name must be a str that is not empty: it tells the reader which hook to call")
+
+
+def hook_name_taken(name: str, class_name: str) -> ValueError:
+    return ValueError(f"name={name!r} stands for {class_name} already: expected a name of its own for each class")
+
+
 # --- packing -----------------------------------------------------------------------------------------------------------
 
 

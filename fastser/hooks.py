@@ -1,0 +1,169 @@
+"""Hooks: how objects of a class are packed and rebuilt where its users say so themselves.
+
+A registry answers two questions: which hook packs the objects of a class, and which one reads what was written under a name.
+There is one for the process, and one for each serializer that has hooks of its own; those come first.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from fastser import errors
+
+# What the core packs before any hook is looked for.
+_NATIVE: frozenset[type] = frozenset(
+    [type(None), type(...), type(NotImplemented), bool, int, float, complex, str, bytes, bytearray]
+    + [list, tuple, dict, set, frozenset, range, slice, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, UUID]
+    + [np.ndarray, np.record]
+    + [np.dtype(code).type for code in np.typecodes["All"]]
+)
+
+# Classes come and go: what is remembered of them does not grow for ever.
+_FOUND_LIMIT = 10_000
+
+# Held while a registry changes. Lookups take no lock, so that a fork in the middle of one leaves none taken.
+LOCK = threading.RLock()
+
+
+class Hook(NamedTuple):
+    """How objects of a class are packed: as what `encode` makes of them, under a name that tells the reader what to call."""
+
+    cls: type
+    name: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+    subclasses: bool
+
+
+class Hooks:
+    """A registry of hooks.
+
+    Parameters
+    ----------
+    parent : Hooks, optional
+        Asked where this registry has no answer. A hook of the parent whose name a hook of this registry has taken is not seen.
+    hooks : iterable of Hook
+        What it begins with.
+
+    Attributes
+    ----------
+    by_name : dict of str to Hook
+        What may be read, the parent's hooks included. Always the same dict.
+    found : dict of type to Hook or None
+        What `find` has answered. Always the same dict, emptied by every change.
+    version : int
+        Raised by every change, the parent's included.
+    """
+
+    def __init__(self, parent: "Hooks | None" = None, hooks: Iterable[Hook] = ()) -> None:
+        self._parent = parent
+        self._by_class = {hook.cls: hook for hook in hooks}
+        self._children: weakref.WeakValueDictionary[int, Hooks] = weakref.WeakValueDictionary()
+        self.by_name: dict[str, Hook] = {}
+        self.found: dict[type, Hook | None] = {}
+        self.version = 0
+        with LOCK:
+            if parent is not None:
+                parent._children[id(self)] = self
+            self._changed()
+
+    def __iter__(self) -> Iterator[Hook]:
+        return iter(self._by_class.values())
+
+    def __eq__(self, other: object) -> bool:
+        return self._by_class == other._by_class if isinstance(other, Hooks) else NotImplemented
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process has a registry for the process of its own.
+        return _own, (tuple(self),)
+
+    def add(
+        self,
+        cls: type,
+        encode: Callable[[Any], Any],
+        decode: Callable[[Any], Any],
+        name: str | None = None,
+        subclasses: bool = False,
+    ) -> None:
+        """Add a hook, or replace the one that the class has here.
+
+        Raises
+        ------
+        TypeError
+            `cls` is no class, or a native one; `encode` or `decode` cannot be called; `name` is no str.
+        ValueError
+            `name` is empty, or stands for another class.
+        """
+        if not isinstance(cls, type):
+            raise errors.bad_option("cls", "a class", cls)
+        if cls in _NATIVE:
+            raise errors.cannot_hook(_class_name(cls))
+        for role, function in (("encode", encode), ("decode", decode)):
+            if not callable(function):
+                raise errors.bad_option(role, "callable", function)
+        if name is None:
+            name = _class_name(cls)
+        elif type(name) is not str:
+            raise errors.bad_option("name", "a str or None", name)
+        elif not name:
+            raise errors.empty_hook_name()
+        with LOCK:
+            # A class of the same name is the same class made anew: a module reloaded, a notebook's cell run again.
+            others = {hook.cls: hook for hook in self if _class_name(hook.cls) != _class_name(cls)}
+            for other in others.values():
+                if other.name == name:
+                    raise errors.hook_name_taken(name, _class_name(other.cls))
+            self._by_class = others | {cls: Hook(cls, name, encode, decode, bool(subclasses))}
+            self._changed()
+
+    def find(self, cls: type) -> Hook | None:
+        """The hook that packs the objects of a class: its own, else that of the nearest base whose hook is for subclasses too.
+
+        Virtual bases (``ABC.register``) are no bases.
+        """
+        version = self.version
+        hook = self._search(cls)
+        if len(self.found) >= _FOUND_LIMIT:
+            self.found.clear()
+        self.found[cls] = hook
+        if self.version != version:  # what was found may have been replaced meanwhile
+            self.found.pop(cls, None)
+        return hook
+
+    def _search(self, cls: type) -> Hook | None:
+        for base in cls.__mro__:
+            hook = self._by_class.get(base)
+            if hook is not None and (base is cls or hook.subclasses):
+                return hook
+        hook = None if self._parent is None else self._parent.find(cls)
+        return None if hook is None or self.by_name.get(hook.name) is not hook else hook
+
+    def _changed(self) -> None:
+        inherited = {} if self._parent is None else self._parent.by_name
+        by_name = inherited | {hook.name: hook for hook in self}
+        self.by_name.update(by_name)
+        for name in self.by_name.keys() - by_name.keys():
+            del self.by_name[name]
+        self.version += 1
+        self.found.clear()
+        for child in list(self._children.values()):
+            child._changed()
+
+
+def _own(hooks: Iterable[Hook]) -> Hooks:
+    return Hooks(PROCESS, hooks)
+
+
+def _class_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+# What `fastser.register` adds to.
+PROCESS = Hooks()
