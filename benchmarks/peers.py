@@ -1,4 +1,4 @@
-"""Who is measured: fastser, pickle as the reference, and whoever else is asked for and installed."""
+"""Who is measured: fastser, pickle (or cloudpickle) as the control, and whoever else is asked for and installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pickle
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+
+import cloudpickle
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Contestant:
 
 
 PICKLE = Contestant("pickle", "dumps(value, 5)", "loads(frame)", {"dumps": pickle.dumps, "loads": pickle.loads})
+CLOUDPICKLE = Contestant("cloudpickle", "dumps(value, 5)", "loads(frame)", {"dumps": cloudpickle.dumps, "loads": pickle.loads})
+CONTROLS = {control.name: control for control in (PICKLE, CLOUDPICKLE)}
 
 
 def fastser(track_refs: bool = True) -> Contestant:
@@ -125,11 +129,11 @@ PEERS = {
 }
 
 
-def contestants(track_refs: bool = True, names: list[str] | None = None) -> list[Contestant]:
-    """fastser, pickle, and the named peers that are installed (all that are, for an empty list)."""
+def contestants(track_refs: bool = True, names: list[str] | None = None, control: str = "pickle") -> list[Contestant]:
+    """fastser, its control, and the named peers that are installed (all that are, for an empty list)."""
     peers = [
         setup(import_module(module))
         for name, (module, setup) in PEERS.items()
         if names is not None and (not names or name in names) and find_spec(module)
     ]
-    return [fastser(track_refs), PICKLE, *peers]
+    return [fastser(track_refs), CONTROLS[control], *peers]

@@ -54,9 +54,9 @@ def save(data: dict, path: Path) -> None:
 
 
 def ratio(row: dict, operation: str, collector: str = "off", figure: str = "min", name: str = "fastser") -> float:
-    """How many times as fast as pickle; 0 where the contestant cannot carry the row."""
+    """How many times as fast as the row's control; 0 where the contestant cannot carry the row."""
     theirs = row["contestants"].get(name, {}).get(operation)
-    return row["contestants"]["pickle"][operation][collector][figure] / theirs[collector][figure] if theirs else 0.0
+    return row["contestants"][row["control"]][operation][collector][figure] / theirs[collector][figure] if theirs else 0.0
 
 
 def remarks(row: dict) -> list[str]:
@@ -89,7 +89,7 @@ def number(value: float) -> str:
 
 
 def times(row: dict, name: str, operation: str) -> str:
-    measured = row["contestants"][name].get(operation)
+    measured = row["contestants"].get(name, {}).get(operation)
     return number(measured["off"]["min"]) if measured else "-"
 
 
@@ -110,13 +110,13 @@ def table(data: dict) -> str:
     lines = [["data", "dumps", "floor", "med", "on", "loads", "floor", "med", "on",
               "bytes", "pickle µs", "", "fastser µs", "", "remarks"]]  # fmt: skip
     for row in data["rows"]:
-        ours, pickled = row["contestants"]["fastser"], row["contestants"]["pickle"]["bytes"]
+        ours, controlled = row["contestants"]["fastser"], row["contestants"][row["control"]]["bytes"]
         line = [row["title"]]
         for operation in ("dumps", "loads"):
             line += [number(ratio(row, operation)) + "x", f"{row['floor'][operation]:g}x"]
             line += [number(ratio(row, operation, figure="median")), number(ratio(row, operation, "on"))]
-        line += [f"{ours.get('bytes', 0) / pickled:.2f}"]
-        line += [times(row, name, operation) for name in ("pickle", "fastser") for operation in ("dumps", "loads")]
+        line += [f"{ours.get('bytes', 0) / controlled:.2f}"]
+        line += [times(row, name, operation) for name in (row["control"], "fastser") for operation in ("dumps", "loads")]
         lines.append([*line, ", ".join(remarks(row))])
     slower = sum(ratio(row, operation) < 1 for row in data["rows"] for operation in ("dumps", "loads"))
     marked = sum(bool(remarks(row)) for row in data["rows"])
@@ -125,14 +125,14 @@ def table(data: dict) -> str:
 
 def peer_table(data: dict) -> str:
     """Microseconds of every contestant, dumps / loads; a star where the value does not come back as it was."""
-    names = list(data["rows"][0]["contestants"])
+    names = list(dict.fromkeys(name for row in data["rows"] for name in row["contestants"]))
     lines = [["data", *names, ""]]
     for row in data["rows"]:
         cells = []
         for name in names:
-            star = "" if row["contestants"][name]["faithful"] else "*"
-            able = "dumps" in row["contestants"][name]
-            cells.append(f"{times(row, name, 'dumps')} / {times(row, name, 'loads')}{star}" if able else "-")
+            found = row["contestants"].get(name, {})
+            star = "" if found.get("faithful") else "*"
+            cells.append(f"{times(row, name, 'dumps')} / {times(row, name, 'loads')}{star}" if "dumps" in found else "-")
         lines.append([row["title"], *cells, ""])
     return align(lines)
 
@@ -157,10 +157,10 @@ def markdown(data: dict) -> str:
         for operation in ("dumps", "loads"):
             reached = ratio(row, operation)
             shown = f"{number(reached)}x" if reached >= 1 else f"**{number(reached)}x**"
-            cells.append(f"{times(row, 'pickle', operation)} → {times(row, 'fastser', operation)}")
+            cells.append(f"{times(row, row['control'], operation)} → {times(row, 'fastser', operation)}")
             cells.append(f"{shown} ({number(ratio(row, operation, 'on'))}x)")
         contestants = row["contestants"]
-        cells.append(f"{contestants['pickle']['bytes']:,} → {contestants['fastser'].get('bytes', 0):,}")
+        cells.append(f"{contestants[row['control']]['bytes']:,} → {contestants['fastser'].get('bytes', 0):,}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

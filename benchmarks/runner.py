@@ -19,7 +19,7 @@ from statistics import median
 from time import perf_counter, perf_counter_ns
 
 from .data import ROWS, Row
-from .peers import PICKLE, Contestant, contestants
+from .peers import Contestant, contestants
 from .walk import same, size_limit, text_memory, walk
 
 ALONE_NS = 20_000
@@ -108,7 +108,7 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
     ----------
     row : Row
     contestants : list of Contestant
-        pickle among them.
+        The row's control among them.
     seconds : float
         How long it may take; at least five rounds are taken all the same.
     rounds : int, optional
@@ -122,7 +122,14 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
         The row's entry in the results, JSON as it stands.
     """
     started = perf_counter()
-    n = n or row.n
+    gc.disable()
+    try:
+        return _measure(row, contestants, started + seconds, rounds, n or row.n)
+    finally:
+        gc.enable()
+
+
+def _measure(row: Row, contestants: list[Contestant], end: float, rounds: int | None, n: int) -> dict:
     value = row.make(n)
     elsewhere = list(walk(value)) if row.held else None
     found, frames = {}, {}
@@ -134,34 +141,31 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
     able = [contestant for contestant in contestants if contestant.name in frames]
 
     gc.collect()
-    gc.disable()
-    try:
-        for i, operation in enumerate(("dumps", "loads")):
-            renew = row.renew and operation == "dumps"
+    for i, operation in enumerate(("dumps", "loads")):
+        renew = row.renew and operation == "dumps"
 
-            def argument(name):
-                if operation == "loads":
-                    frame = frames[name]
-                    jitter = bytes(randrange(600, 9_000))  # noqa: F841  (moves the copy)
-                    return frame if len(frame) > MOVED_BELOW else bytes(memoryview(frame))
-                return row.make(n) if renew else value
+        def argument(name):
+            if operation == "loads":
+                frame = frames[name]
+                jitter = bytes(randrange(600, 9_000))  # noqa: F841  (moves the copy)
+                return frame if len(frame) > MOVED_BELOW else bytes(memoryview(frame))
+            return row.make(n) if renew else value
 
-            timers = {c.name: Timer(c, operation, argument(c.name)) for c in able}
-            if not renew and min(timer.quickest for timer in timers.values()) < ALONE_NS:
-                for timer in timers.values():
-                    timer.use_loops()
-            taken = 0
-            until = perf_counter() + (started + seconds - perf_counter()) / (2 - i)
-            while taken < rounds if rounds else taken < LEAST_ROUNDS or perf_counter() < until:
-                for collector in ("off", "on") if taken % COLLECTOR_EVERY == 0 else ("off",):
-                    for name, timer in list(timers.items())[:: 1 if taken % 2 else -1]:
-                        timer.sample(argument(name), collector)
-                taken += 1
-            for name, timer in timers.items():
-                found[name][operation] = timer.summary()
-    finally:
-        gc.enable()
+        timers = {c.name: Timer(c, operation, argument(c.name)) for c in able}
+        if not renew and min(timer.quickest for timer in timers.values()) < ALONE_NS:
+            for timer in timers.values():
+                timer.use_loops()
+        taken = 0
+        until = perf_counter() + (end - perf_counter()) / (2 - i)
+        while taken < rounds if rounds else taken < LEAST_ROUNDS or perf_counter() < until:
+            for collector in ("off", "on") if taken % COLLECTOR_EVERY == 0 else ("off",):
+                for name, timer in list(timers.items())[:: 1 if taken % 2 else -1]:
+                    timer.sample(argument(name), collector)
+            taken += 1
+        for name, timer in timers.items():
+            found[name][operation] = timer.summary()
     del elsewhere
+    controlled = found[row.control]["bytes"]
     return {
         "name": row.name,
         "title": row.title,
@@ -169,15 +173,16 @@ def measure(row: Row, contestants: list[Contestant], seconds: float, rounds: int
         "n": n,
         "held": row.held,
         "renewed": row.renew,
+        "control": row.control,
         "floor": {"dumps": row.floor[0], "loads": row.floor[1], "loads_within_us": row.loads_within},
-        "size_limit": size_limit(value, found[PICKLE.name]["bytes"]),
+        "size_limit": controlled if row.no_larger else size_limit(value, controlled),
         "contestants": found,
     }
 
 
 def _worker(sender, name: str, track_refs: bool, peers: list[str] | None, seconds: float, rounds: int | None) -> None:
     row = next(row for row in ROWS if row.name == name)
-    sender.send(measure(row, contestants(track_refs, peers), seconds, rounds))
+    sender.send(measure(row, contestants(track_refs, peers, row.control), seconds, rounds))
 
 
 def measure_apart(row: Row, *options) -> dict | None:

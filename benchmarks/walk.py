@@ -1,20 +1,49 @@
-"""What the benchmark asks about data: what is in it, whether two values are the same, how large a frame may be."""
+"""What the benchmark asks about data: what is in it, whether two values are the same, how large a frame may be.
+
+Objects that are not plain data are seen through their reducers, as pickle sees them.
+"""
 
 from __future__ import annotations
 
+import copyreg
 import struct
 import sys
 from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from pickle import PickleBuffer
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from uuid import UUID
 
 import numpy as np
 
 ATOMS = {type(None), bool, int, str, bytes}
 SEQUENCES = (list, tuple, set, frozenset)
+BUFFERS = {bytearray, PickleBuffer}
+# Their reprs tell all, datetime's fold and Decimal's exponent too; whether one of them comes back as two is not asked.
+VALUES = {complex, range, slice, date, datetime, time, timedelta, timezone, Decimal, UUID}
+LEAVES = ATOMS | BUFFERS | VALUES | {float}
+NAMED = (type, BuiltinFunctionType, FunctionType, ModuleType)
+
+
+def reduced(item: object) -> str | tuple:
+    """What pickle asks an object for: the name that it is found by, or seven parts.
+
+    These are a callable, its arguments, list items, keys, values, the state, and who puts the state in.
+    """
+    reducer = copyreg.dispatch_table.get(type(item))
+    found = reducer(item) if reducer else item.__reduce_ex__(5)
+    if isinstance(found, str):
+        return found
+    call, arguments, state, items, pairs, setter = (*found, None, None, None, None)[:6]
+    pairs = list(pairs or ())
+    return call, arguments, list(items or ()), [key for key, _ in pairs], [value for _, value in pairs], state, setter
 
 
 def walk(value: object) -> Iterator[object]:
     """Every object in `value`, the way pickle writes them: each number where it stands, anything else once."""
-    met = set()
+    met = {}  # with the objects themselves: reducers make some that nobody else keeps
     pending = [value]
     while pending:
         item = pending.pop()
@@ -22,15 +51,22 @@ def walk(value: object) -> Iterator[object]:
         if kind is not int and kind is not float:
             if id(item) in met:
                 continue
-            met.add(id(item))
+            met[id(item)] = item
         yield item
         if kind in SEQUENCES:
             pending.extend(item)
         elif kind is dict:
             pending.extend(item)
             pending.extend(item.values())
-        elif isinstance(item, np.ndarray) and item.dtype.hasobject:
-            pending.extend(item.flat)
+        elif isinstance(item, np.ndarray):
+            pending.extend(item.flat if item.dtype.hasobject else ())
+        elif not (kind in LEAVES or isinstance(item, (np.generic, *NAMED))):
+            found = reduced(item)
+            if not isinstance(found, str):
+                _, *lists, state, _ = found
+                for part in lists:
+                    pending.extend(part)
+                pending.append(state)
 
 
 def size_limit(value: object, pickled: int) -> int:
@@ -52,8 +88,9 @@ def text_memory(value: object) -> int:
 def same(a: object, b: object) -> bool:
     """Whether `b` is what a faithful copy of `a` is.
 
-    Exact types, the bits of every float, the order of dict keys, the dtype, shape, memory order and bytes of arrays, and
-    the identity of containers and arrays: two references to one in `a` are two references to one in `b`, and only they.
+    Exact types, the bits of every float, the order of dict keys, the dtype, shape, memory order and bytes of arrays, what
+    the reducers of other objects return, the code and the cells of functions, and identity: of containers, arrays and
+    objects, two references to one in `a` are two references to one in `b`, and only they.
     """
     return _same(a, b, {}, {})
 
@@ -66,14 +103,21 @@ def _same(a, b, there: dict, back: dict) -> bool:
         return a == b
     if kind is float:
         return struct.pack("d", a) == struct.pack("d", b)
-    if kind in (list, tuple, dict, set, frozenset, bytearray) or isinstance(a, np.ndarray):
-        if id(a) in there:
-            return there[id(a)] is b
-        if kind not in (tuple, frozenset) or len(a):  # the empty ones are one object each
-            if id(b) in back:
-                return False
-            there[id(a)] = b
-            back[id(b)] = a
+    if kind is type:
+        return a is b
+    if kind in VALUES:
+        return repr(a) == repr(b)
+    if isinstance(a, np.generic):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if isinstance(a, (Enum, *NAMED)) and not _is_local(a):
+        return a is b
+    if id(a) in there:
+        return there[id(a)] is b
+    if kind not in (tuple, frozenset) or len(a):  # the empty ones are one object each
+        if id(b) in back:
+            return False
+        there[id(a)] = b
+        back[id(b)] = a
     if kind is list or kind is tuple:
         return _same_items(a, b, there, back)
     if kind is dict:
@@ -82,13 +126,40 @@ def _same(a, b, there: dict, back: dict) -> bool:
         )
     if kind is set or kind is frozenset:
         return a == b and {(type(x), x) for x in a} == {(type(x), x) for x in b}
+    if kind in BUFFERS:
+        return bytes(a) == bytes(b)
     if isinstance(a, np.ndarray):
         return _same_array(a, b, there, back)
-    if isinstance(a, np.generic):
-        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    if type(a).__repr__ is not object.__repr__:  # datetime's fold, Decimal's exponent: in the repr, not in equality
-        return repr(a) == repr(b)
-    return a == b
+    if kind is FunctionType:
+        return _same_function(a, b, there, back)
+    first, second = reduced(a), reduced(b)
+    if isinstance(first, str) or isinstance(second, str):
+        return a is b
+    call, *lists, state, setter = first
+    other_call, *other_lists, other_state, other_setter = second
+    return (
+        (call is other_call or _same(call, other_call, there, back))
+        and _same(state, other_state, there, back)
+        and _same(setter, other_setter, there, back)
+        and all(_same_items(x, y, there, back) for x, y in zip(lists, other_lists) if x or y)
+    )
+
+
+def _is_local(item) -> bool:
+    """Whether it is a function that goes by value, because no name leads to it."""
+    return type(item) is FunctionType and "<locals>" in item.__qualname__
+
+
+def _same_function(a, b, there: dict, back: dict) -> bool:
+    def parts(function):
+        names = [name for name in function.__code__.co_names if name in function.__globals__]
+        return [
+            *(function.__module__, function.__qualname__, function.__doc__, function.__defaults__, function.__kwdefaults__),
+            *(function.__dict__, [cell.cell_contents for cell in function.__closure__ or ()]),
+            {name: function.__globals__[name] for name in names},
+        ]
+
+    return a.__code__ == b.__code__ and _same_items(parts(a), parts(b), there, back)
 
 
 def _same_items(a, b, there: dict, back: dict) -> bool:

@@ -1,8 +1,11 @@
 """The benchmark itself: its data, its idea of sameness, its report. No test looks at a time."""
 
+import collections
 import datetime
 import decimal
+import fractions
 import json
+import math
 import pickle
 import sys
 from pathlib import Path
@@ -14,8 +17,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks import chart, report, runner
-from benchmarks.data import ROWS
-from benchmarks.peers import PEERS, PICKLE, contestants, dumps_out_of_band, loads_out_of_band
+from benchmarks.data import ROWS, classes, objects
+from benchmarks.peers import CONTROLS, PEERS, PICKLE, contestants, dumps_out_of_band, loads_out_of_band
 from benchmarks.walk import same, size_limit, text_memory, walk
 
 FASTSER = contestants()[0]
@@ -48,7 +51,7 @@ def test_enough_real_data_sets():
 @each_row
 def test_data_is_the_same_every_time(row):
     first, second = row.make(smaller(row)), row.make(smaller(row))
-    assert pickle.dumps(first, 5) == pickle.dumps(second, 5)
+    assert same(first, second)
     assert type(first) is int or first is not second
 
 
@@ -60,24 +63,41 @@ def test_fastser_is_faithful_within_the_size_limit(row):
     frame = FASTSER.pack(value)
     assert text_memory(value) == text
     assert same(value, FASTSER.unpack(frame))
-    assert len(frame) <= size_limit(value, len(PICKLE.pack(value)))
+    assert len(frame) <= size_limit(value, len(CONTROLS[row.control].pack(value)))
     del elsewhere
 
 
 @each_row
-def test_pickle_is_faithful(row):
-    value = row.make(smaller(row))
-    assert same(value, PICKLE.unpack(PICKLE.pack(value)))
+def test_the_control_is_faithful(row):
+    value, control = row.make(smaller(row)), CONTROLS[row.control]
+    assert same(value, control.unpack(control.pack(value)))
+
+
+def test_a_control_other_than_pickle_is_for_what_pickle_refuses():
+    for row in ROWS:
+        if row.control != "pickle":
+            assert row.control in row.title
+            with pytest.raises((AttributeError, pickle.PicklingError)):
+                PICKLE.pack(row.make(smaller(row)))
 
 
 def alike():
-    shared = [1]
+    shared, instance = [1], classes.Point(1, 2)
     return [
         1, -0.0, float("nan"), "ä", b"x", None, (), frozenset(), [(), ()], {"a": [1, 2.5, (True, None)]}, {1, "a", 2.0},
         [shared, shared], datetime.datetime(2020, 1, 1, fold=1), decimal.Decimal("1.10"), np.float32(1.5),
         np.arange(6.0).reshape(2, 3), np.asfortranarray(np.ones((2, 3))), np.array([[1, None], ["a", [2]]], object),
         np.array([(1, 2.0)], [("a", "i1"), ("b", "f8")]), np.array(5), np.zeros((0, 3)), complex(0.0, -0.0),
+        classes.Point(1, 2), classes.Particle(0.5, 1.5, 2, "a"), classes.Trade(1, 2.5, "a"), classes.Status.NEW,
+        fractions.Fraction(1, 3), family(), OSError(2, "a"), math.sin, classes.Point, math, objects.closure(1),
+        collections.OrderedDict(a=1), collections.defaultdict(list, a=[1]), collections.Counter("ab"),
+        collections.deque([1, 2], 3), [instance, instance, vars(instance)], pickle.PickleBuffer(b"x"),
     ]  # fmt: skip
+
+
+def family():
+    """A parent and a child that know each other."""
+    return classes.Node("child", classes.Node("parent", None))
 
 
 @pytest.mark.parametrize("i", range(len(alike())))
@@ -85,8 +105,14 @@ def test_same(i):
     assert same(alike()[i], alike()[i])
 
 
+def noted(error, **attributes):
+    error.__dict__.update(attributes)
+    return error
+
+
 def unlike():
     one, two, three = [1], [1], {}
+    point, other = classes.Point(1, 2), classes.Point(1, 2)
     self_nan = np.array([np.nan])
     other_nan = (self_nan.view(np.int64) | 1).view(np.float64)
     return [
@@ -101,7 +127,23 @@ def unlike():
         (np.array([1, None], object), np.array([1.0, None], object)),
         (np.array([(1, 2.0)], [("a", "i1"), ("b", "f8")]), np.array([(1, 3.0)], [("a", "i1"), ("b", "f8")])),
         (complex(0.0, 0.0), complex(0.0, -0.0)), (bytearray(b"x"), b"x"),
+        (point, classes.Point(1, 3)), (point, classes.Point(1, True)), ([point, point], [point, other]),
+        ([point, vars(point)], [other, dict(vars(other))]), (point, classes.Trade(1, 2, "a")),
+        (classes.Particle(0.5, 1.5, 2, "a"), classes.Particle(0.5, 1.5, 2, "b")), (classes.Trade(1, 2.5, "a"), (1, 2.5, "a")),
+        (classes.Status.NEW, classes.Status.PAID), (fractions.Fraction(1, 3), fractions.Fraction(1, 4)),
+        (family(), family().parent), (OSError(2, "a"), OSError(2, "b")), (noted(ValueError(1), x=1), noted(ValueError(1), x=2)),
+        (math.sin, math.cos), (classes.Point, classes.Order), (math, json), (objects.closure(1), objects.closure),
+        (objects.closure(1), with_cells(objects.closure(1), [1])), (collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1)),
+        (collections.defaultdict(list), collections.defaultdict(dict)), (collections.Counter("ab"), collections.Counter("aab")),
+        (collections.deque([1], 3), collections.deque([1], 4)), (collections.deque([1]), collections.deque([1.0])),
     ]  # fmt: skip
+
+
+def with_cells(function, contents):
+    """A function with other contents in its first cells."""
+    for cell, content in zip(function.__closure__, contents):
+        cell.cell_contents = content
+    return function
 
 
 @pytest.mark.parametrize("i", range(len(unlike())))
@@ -115,6 +157,13 @@ def test_size_limit_counts_what_pickle_writes_once():
     text = "".join(["a", "b"])
     value = [text, text, {"k": 1 << 31, "k2": (1 << 31) - 1}, -(1 << 31), -(1 << 31) - 1, (1 << 40, True), np.array([text, 1 << 50], object)]
     assert size_limit(value, 1000) == 1050 + 64 + 3 + 4
+
+
+def test_size_limit_sees_through_objects():
+    text = "".join(["a", "b"])
+    value = [classes.Trade(1 << 40, 0.5, text), classes.Particle(0.5, 0.5, 1, text), collections.deque([1 << 40])]
+    slots = len(classes.Particle.__slots__)
+    assert size_limit(value, 1000) == 1050 + 64 + 1 + 1 + slots + 1
 
 
 def test_text_memory_notices_what_pickle_leaves_on_strings():
@@ -131,9 +180,17 @@ def test_held_rows_hold_every_object():
     assert all(id(item) in held for record in value for pair in record.items() for item in pair)
 
 
+def test_held_rows_hold_what_instances_hold():
+    value = row_named("held_plain_instances").make(3)
+    held = {id(item) for item in walk(value)}
+    assert all(id(item) in held for instance in value for item in [instance, vars(instance), *vars(instance).values()])
+
+
 def test_measured_rows_become_a_report(tmp_path):
-    rows = [row_named(name) for name in ("one", "records", "held_lists", "cyrillic_strings", "array_1mb")]
-    measured = [runner.measure(row, contestants(names=["marshal"]), 0, rounds=2, n=smaller(row)) for row in rows]
+    rows = [row_named(name) for name in ("one", "records", "held_lists", "cyrillic_strings", "closure", "array_1mb")]
+    measured = [
+        runner.measure(row, contestants(names=["marshal"], control=row.control), 0, rounds=2, n=smaller(row)) for row in rows
+    ]
     data = report.results(measured, ["numpy", "not-a-package"], True)
 
     report.save(data, tmp_path / "results" / "run.json")
@@ -144,8 +201,9 @@ def test_measured_rows_become_a_report(tmp_path):
     for row, entry in zip(rows, data["rows"]):
         assert (entry["name"], entry["title"], entry["held"], entry["renewed"]) == (row.name, row.title, row.held, row.renew)
         assert entry["floor"] == {"dumps": row.floor[0], "loads": row.floor[1], "loads_within_us": row.loads_within}
-        assert set(entry["contestants"]) == {"fastser", "pickle", "marshal"}
-        for name in ("fastser", "pickle"):
+        assert entry["control"] == row.control
+        assert set(entry["contestants"]) == {"fastser", row.control, "marshal"}
+        for name in ("fastser", row.control):
             result = entry["contestants"][name]
             assert result["faithful"] is True and result["error"] is None
             for operation in ("dumps", "loads"):
@@ -153,7 +211,7 @@ def test_measured_rows_become_a_report(tmp_path):
                     figures = result[operation][collector]
                     assert 0 < figures["min"] <= figures["median"]
                     assert figures["samples"] == samples
-        assert entry["contestants"]["pickle"]["bytes"] == len(PICKLE.pack(row.make(smaller(row))))
+        assert entry["contestants"][row.control]["bytes"] == len(CONTROLS[row.control].pack(row.make(smaller(row))))
     assert data["rows"][-1]["contestants"]["marshal"]["faithful"] is False
 
     shown = report.table(data)
@@ -177,7 +235,8 @@ def entry(dumps, loads, **ours):
 
     pickled = {"error": None, "faithful": True, "bytes": 10, "text_kept": 0, "dumps": timed(10.0), "loads": timed(10.0)}
     return {
-        "name": "x", "title": "x", "group": "plain", "n": 1, "held": False, "renewed": False, "size_limit": 74,
+        "name": "x", "title": "x", "group": "plain", "n": 1, "held": False, "renewed": False, "control": "pickle",
+        "size_limit": 74,
         "floor": {"dumps": 2.0, "loads": 1.0, "loads_within_us": None},
         "contestants": {"fastser": {**pickled, "dumps": timed(dumps), "loads": timed(loads), **ours}, "pickle": pickled},
     }  # fmt: skip

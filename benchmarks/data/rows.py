@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 @dataclass(frozen=True)
 class Row:
-    """One data set, with the ratios to pickle protocol 5 that fastser is meant to reach on it.
+    """One data set, with the ratios to its control that fastser is meant to reach on it.
 
     Attributes
     ----------
@@ -18,20 +18,24 @@ class Row:
     title : str
         What the table calls it.
     group : str
-        ``messages``, ``plain``, ``arrays``, ``hard`` or ``real``.
+        ``messages``, ``plain``, ``arrays``, ``objects``, ``hard`` or ``real``.
     make : callable
         ``make(n)`` builds the data anew, always the same for the same `n`. Nothing else keeps a reference to any part of it.
     n : int
         The size that the benchmark uses. Tests use smaller ones; real data sets take the first `n` items.
     floor : tuple of float
-        The least ratios, dumps and loads. A row without ratios of its own must not be slower than pickle.
+        The least ratios, dumps and loads. A row without ratios of its own must not be slower than its control.
     loads_within : float or None
         Microseconds that loads may take, whatever the size.
     held : bool
         While it is measured, every object in it is referenced from elsewhere too.
     renew : bool
-        Each dumps is timed on data made anew. Pickling leaves a UTF-8 copy on every non-ASCII string that it meets, so from
-        the second time on it would be measured without the encoding that its users pay for.
+        Each dumps is timed on data made anew. Pickling leaves a UTF-8 copy on every non-ASCII string and a ``__dict__`` on
+        every instance that it meets, so from the second time on it would be measured without what its users pay for.
+    no_larger : bool
+        The frame may not be larger than the control's, not even by what `size_limit` allows.
+    control : str
+        What fastser is compared with: ``pickle`` (protocol 5), or ``cloudpickle`` for what pickle refuses.
     package : str or None
         The PyPI package that carries the data.
     module : str or None
@@ -47,6 +51,8 @@ class Row:
     loads_within: float | None = None
     held: bool = False
     renew: bool = False
+    no_larger: bool = False
+    control: str = "pickle"
     package: str | None = None
     module: str | None = None
 
