@@ -4,14 +4,14 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
-from fastser import errors
+from fastser import errors, hooks
 from fastser._core.loads import loads
 from fastser._core.dumps import dumps, pack
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
@@ -71,20 +71,14 @@ def dump(
     >>> fastser.load(file), fastser.load(file)
     ([1, 2], {'a': 3})
     """
-    if not isinstance(file, _PATHS) and not hasattr(file, "write"):
-        raise errors.not_a_file("write", file)
-    packed = pack(obj, track_refs=track_refs, max_depth=max_depth, fallback=fallback)
-    if isinstance(file, _PATHS):
-        _write_path(os.fsdecode(file), packed)
-    else:
-        _write_file(file, packed)
+    _dump(obj, file, track_refs=track_refs, max_depth=max_depth, fallback=fallback)
 
 
 def load(
     file: Path | BinaryIO,
     *,
     safe: bool = False,
-    allow: Iterable[type] = (),
+    allow: Iterable[type | str] = (),
     max_depth: int = 1000,
 ) -> Any:
     """Read one frame from a file and rebuild its object.
@@ -117,12 +111,24 @@ def load(
     >>> fastser.load(io.BytesIO(fastser.dumps("text")))
     'text'
     """
+    return loads(_read(file), safe=safe, allow=allow, max_depth=max_depth)
+
+
+def _dump(obj: object, file: Path | BinaryIO, **options: Any) -> None:
+    if not isinstance(file, _PATHS) and not hasattr(file, "write"):
+        raise errors.not_a_file("write", file)
+    packed = pack(obj, **options)
+    if isinstance(file, _PATHS):
+        _write_path(os.fsdecode(file), packed)
+    else:
+        _write_file(file, packed)
+
+
+def _read(file: Path | BinaryIO) -> memoryview:
     if isinstance(file, _PATHS):
         with open(file, "rb", buffering=0) as opened:
-            frame = _read_frame(opened)
-    else:
-        frame = _read_frame(file)
-    return loads(frame, safe=safe, allow=allow, max_depth=max_depth)
+            return _read_frame(opened)
+    return _read_frame(file)
 
 
 def _write_path(path: str, packed: Packed) -> None:
@@ -204,6 +210,56 @@ def _size_of(file: BinaryIO) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
+# --- hooks -------------------------------------------------------------------------------------------------------------
+
+
+def register(
+    cls: type,
+    encode: Callable[[Any], Any],
+    decode: Callable[[Any], Any],
+    *,
+    name: str | None = None,
+    subclasses: bool = False,
+) -> None:
+    """Say how the objects of a class are packed and rebuilt, in this process.
+
+    Parameters
+    ----------
+    cls : type
+        Any class but the native ones (int, list, numpy.ndarray ...), which no hook is asked for.
+    encode : callable
+        Takes an object of the class and returns what is packed in its place: anything that can be packed.
+    decode : callable
+        Takes what `encode` returned, as it was loaded, and returns the object.
+    name : str, optional
+        What frames call the hook by. A reader needs a hook of the same name. By default the class's module and qualified name.
+    subclasses : bool
+        Whether the hook is for subclasses too that have none of their own. `decode` is not told the subclass.
+
+    Raises
+    ------
+    TypeError
+        `cls` is no class, or a native one; `encode` or `decode` cannot be called; `name` is no str.
+    ValueError
+        `name` is empty, or stands for another class.
+
+    Notes
+    -----
+    Registering a class again replaces its hook. With ``safe=True`` no hook is called, and what would need one is refused.
+
+    Examples
+    --------
+    >>> import fastser
+    >>> class Celsius:
+    ...     def __init__(self, degrees):
+    ...         self.degrees = degrees
+    >>> fastser.register(Celsius, lambda celsius: celsius.degrees, Celsius, name="celsius")
+    >>> fastser.loads(fastser.dumps([Celsius(20), Celsius(25)]))[1].degrees
+    25
+    """
+    hooks.PROCESS.add(cls, encode, decode, name, subclasses)
+
+
 # --- options chosen once -----------------------------------------------------------------------------------------------
 
 
@@ -225,7 +281,7 @@ class Serializer:
 
     Notes
     -----
-    A serializer cannot be changed, is equal to another one with the same options, and can be pickled.
+    Its options cannot be changed. It is equal to another one with the same options and hooks, and can be pickled.
 
     Examples
     --------
@@ -239,30 +295,47 @@ class Serializer:
     max_depth: int = 1000
     fallback: Fallback = "cloudpickle"
     safe: bool = False
-    allow: Iterable[type] = ()
+    allow: Iterable[type | str] = ()
+    # None where it has none of its own. Replaced, never changed: copies of the serializer share it.
+    _hooks: hooks.Hooks | None = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allow", tuple(self.allow))
         self.loads(self.dumps(None))  # a wrong option is refused here, in the words of the function it is for
 
+    def register(
+        self,
+        cls: type,
+        encode: Callable[[Any], Any],
+        decode: Callable[[Any], Any],
+        *,
+        name: str | None = None,
+        subclasses: bool = False,
+    ) -> None:
+        """As the function `register`, for this serializer alone. Its hooks come before those of the process."""
+        with hooks.LOCK:
+            own = hooks.Hooks(hooks.PROCESS, self._hooks or ())
+            own.add(cls, encode, decode, name, subclasses)
+            object.__setattr__(self, "_hooks", own)
+
     # Written out: collecting the options in a dict, or a functools.partial, costs more than packing a small message.
 
     def dumps(self, obj: object) -> bytes:
         """As the function `dumps`."""
-        return dumps(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback)
+        return dumps(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
 
     def pack(self, obj: object) -> Packed:
         """As the function `pack`."""
-        return pack(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback)
+        return pack(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
 
     def dump(self, obj: object, file: Path | BinaryIO) -> None:
         """As the function `dump`."""
-        dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback)
+        _dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
 
     def loads(self, data: "Buffer | ArrowArrayExportable") -> Any:
         """As the function `loads`."""
-        return loads(data, safe=self.safe, allow=self.allow, max_depth=self.max_depth)
+        return loads(data, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
 
     def load(self, file: Path | BinaryIO) -> Any:
         """As the function `load`."""
-        return load(file, safe=self.safe, allow=self.allow, max_depth=self.max_depth)
+        return loads(_read(file), safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)

@@ -150,6 +150,19 @@ def cannot_rebuild(what: str, reason: object, offset: int | str) -> DecodeError:
     return DecodeError(f"cannot rebuild {what} {_place(offset)}: {_reason(reason)}")
 
 
+def cannot_find(module: str, name: str, reason: object, offset: int | str) -> DecodeError:
+    what = f"{module}.{name}" if name else f"the module {module}"
+    return DecodeError(f"cannot find {what}, which is needed {_place(offset)}: {_reason(reason)}")
+
+
+def lost_field(cls: type, name: str, offset: int | str) -> DecodeError:
+    return DecodeError(f"cannot rebuild a {class_name(cls)} {_place(offset)}: expected a class with a field {name!r}, found one without")
+
+
+def missing_hook(name: str, offset: int | str) -> DecodeError:
+    return DecodeError(f"expected a hook registered as {name!r}, which is needed {_place(offset)}, found none: register it before loading")
+
+
 def unsafe(what: str, offset: int | str) -> UnsafeDataError:
     return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame: load it without safe only if you trust where it comes from")
 
@@ -190,7 +203,17 @@ def shorten(path: str) -> str:
 
 def type_name(obj: object) -> str:
     """How messages name the type of an object: builtins bare, everything else with its module."""
-    cls = type(obj)
+    return class_name(type(obj))
+
+
+def call_of(function: object) -> str:
+    """How messages name what a function makes."""
+    if isinstance(function, type):
+        return f"a {class_name(function)}"
+    return f"what {getattr(function, '__qualname__', None) or type_name(function)} returns"
+
+
+def class_name(cls: type) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 

@@ -1,20 +1,308 @@
 """What to do with the objects of a class that the compiled core does not know.
 
-Native types never come here. Every other object is pickled as a unit; what a class says about itself will be asked for here.
+`plan` decides once per class; the core carries the decision out for every instance. In this order: what a class says about
+itself through the default object protocol (its fields), a reference by name, what its reducer returns, and pickle as a whole.
 """
 
+import copyreg
+import dataclasses
 import io
 import pickle
 import sys
+import types
+from collections import namedtuple
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+from fastser.hooks import PROCESS, Hooks
+
+Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE", "PICKLE"]
 
 # What pickle raises on meeting what only cloudpickle can carry: functions and classes that cannot be imported by name
 # (PicklingError, or AttributeError for local ones), modules, cells, code and views of dicts (TypeError).
 _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+
+# The bits that tell what a reducer returned beside a callable and its arguments.
+STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
+
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
+_CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
+_HEAP_TYPE = 1 << 9
+_POINTER = tuple.__itemsize__
+_NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__
+
+
+class Plan(NamedTuple):
+    """How the objects of a class are packed, and why.
+
+    Parameters
+    ----------
+    kind : str
+        "FIELDS": the names and values of its fields. "ROWS": a named tuple, its items. "HOOK": what a registered function
+        returns. "REFERENCE": module and name. "REDUCE": what its reducer returns. "PICKLE": one unit, pickled.
+    reason : str
+        For `explain`.
+    slots : tuple of (str, descriptor)
+        FIELDS: the slots, those of bases first.
+    has_dict : bool
+        FIELDS: whether instances have a ``__dict__``.
+    """
+
+    kind: Kind
+    reason: str
+    slots: tuple[tuple[str, Any], ...] = ()
+    has_dict: bool = False
+
+
+def plan(cls: type, hooks: Hooks = PROCESS) -> Plan:
+    """Decide how the objects of exactly this class are packed.
+
+    Examples
+    --------
+    >>> from fastser.fallback import plan
+    >>> class Point:
+    ...     __slots__ = "x", "y"
+    >>> plan(Point)[:2]
+    ('FIELDS', 'the default object protocol')
+    >>> plan(OSError)[:2]
+    ('REDUCE', 'it has a __reduce__ of its own')
+    """
+    if (hook := hooks.find(cls)) is not None:
+        return Plan("HOOK", f"registered as {hook.name!r}")
+    return protocol_plan(cls)
+
+
+def protocol_plan(cls: type) -> Plan:
+    """The plan of a class that no hook is registered for."""
+    if cls in copyreg.dispatch_table:
+        return Plan("REDUCE", "copyreg has a reducer for it")
+    if issubclass(cls, (type, types.ModuleType)) or cls in _FUNCTIONS:
+        return Plan("REFERENCE", "it is found by its module and name")
+    if cls in (pickle.PickleBuffer, memoryview):
+        return Plan("REDUCE", "it is a buffer")
+    if _is_namedtuple(cls):
+        return Plan("ROWS", "a named tuple")
+    obstacle = _customised(cls)
+    if obstacle is not None:
+        return Plan("REDUCE", obstacle)
+    slots = {}
+    for base in reversed(cls.__mro__):
+        slots.update({name: value for name, value in vars(base).items() if isinstance(value, types.MemberDescriptorType)})
+    size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
+    if cls.__basicsize__ != size or cls.__itemsize__:
+        return Plan("REDUCE", "its instances hold more than fields")
+    return Plan("FIELDS", "the default object protocol", tuple(slots.items()), cls.__dictoffset__ != 0)
+
+
+def _customised(cls: type) -> str | None:
+    """What keeps a class from being packed by its fields alone."""
+    for name in ("__reduce_ex__", "__reduce__", "__getattribute__"):
+        if getattr(cls, name) is not getattr(object, name):
+            return f"it has a {name} of its own"
+    for name in ("__getnewargs_ex__", "__getnewargs__"):
+        if hasattr(cls, name):
+            return f"it has {name}"
+    for name in ("__getstate__", "__setstate__"):
+        found = getattr(cls, name, None)
+        # What dataclasses gives to frozen classes with slots does no more than the default would, were they not frozen.
+        if found is not getattr(object, name, None) and found is not getattr(dataclasses, f"_dataclass{name[1:-2]}", None):
+            return f"it has a {name} of its own"
+    if cls.__new__ is not object.__new__:
+        return "it has a __new__ of its own"
+    if not cls.__flags__ & _HEAP_TYPE:
+        return "it is not made by a class statement"
+    if type(cls).__hash__ is not type.__hash__ or type(cls).__eq__ is not type.__eq__:
+        return "its metaclass compares classes"
+    return None
+
+
+def _is_namedtuple(cls: type) -> bool:
+    new = getattr(cls, "__new__", None)
+    arguments = getattr(cls, "__getnewargs__", None)
+    return (
+        issubclass(cls, tuple)
+        and getattr(new, "__globals__", {}).get("_tuple_new") is tuple.__new__
+        and getattr(arguments, "__code__", None) is _NAMEDTUPLE_ARGUMENTS
+        and cls.__dictoffset__ == 0
+        and cls.__basicsize__ == tuple.__basicsize__
+        and type(cls).__hash__ is type.__hash__
+        and type(cls).__eq__ is type.__eq__
+        and all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getattribute__"))
+        and all(getattr(cls, name, None) is getattr(object, name, None) for name in ("__getstate__", "__setstate__"))
+        and not hasattr(cls, "__getnewargs_ex__")
+    )
+
+
+# --- references --------------------------------------------------------------------------------------------------------
+
+
+def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str, str] | None:
+    """Return module and qualified name by which an object is found again, or None: it goes by value, through cloudpickle.
+
+    Parameters
+    ----------
+    obj : object
+    mode : {"cloudpickle", "pickle"} or None
+        By "cloudpickle" what lives in ``__main__``, or in a module that was registered to go by value, does so.
+    name : str, optional
+        The name, where the object's reducer told it.
+
+    Raises
+    ------
+    pickle.PicklingError
+        It is not found, and there is no cloudpickle to ask.
+    """
+    by_value = mode == "cloudpickle"
+    if isinstance(obj, types.ModuleType):
+        if sys.modules.get(obj.__name__) is obj and not (by_value and _goes_by_value(obj.__name__)):
+            return obj.__name__, ""
+        if by_value:
+            return None
+        raise pickle.PicklingError(f"it is not the module that is imported as {obj.__name__}")
+    if isinstance(obj, type) and obj in _CONSTANTS:
+        return "types", _CONSTANTS[obj]
+    if name is None:
+        name = getattr(obj, "__qualname__", None) or obj.__name__
+    module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+    if by_value and _goes_by_value(module):
+        return None
+    with suppress(ImportError, KeyError, AttributeError, ValueError):
+        if resolve(module, name) is obj:
+            return module, name
+    if by_value:
+        return None
+    raise pickle.PicklingError(f"it is not the object that is found as {module}.{name}")
+
+
+def resolve(module: str, name: str) -> Any:
+    """Return what `reference` told the names of."""
+    found: Any = sys.modules.get(module) or import_module(module)
+    for part in name.split(".") if name else ():
+        if part == "<locals>":
+            raise AttributeError(f"{module}.{name} is local to a function")
+        found = getattr(found, part)
+    return found
+
+
+def _goes_by_value(module: str) -> bool:
+    return module == "__main__" or any(
+        module == registered or module.startswith(f"{registered}.") for registered in _registered_by_value()
+    )
+
+
+def _registered_by_value() -> Iterable[str]:
+    # Only an imported cloudpickle can have been told to.
+    cloudpickle = sys.modules.get("cloudpickle")
+    return () if cloudpickle is None else cloudpickle.list_registry_pickle_by_value()
+
+
+# --- reducers ----------------------------------------------------------------------------------------------------------
+
+
+class Reduced(NamedTuple):
+    """What a reducer returned: a callable and its arguments, and what is put into the result afterwards."""
+
+    parts: int
+    call: Any
+    arguments: tuple[Any, ...]
+    state: Any
+    items: list[Any]
+    keys: list[Any]
+    values: list[Any]
+    setter: Any
+
+
+def reduce(obj: Any) -> str | Reduced:
+    """Ask an object for its parts, as pickle does; a str is the name that it is found by.
+
+    Raises
+    ------
+    pickle.PicklingError
+        What came is not what a reducer may return.
+    Exception
+        Whatever the reducer raises.
+    """
+    cls = type(obj)
+    reducer = copyreg.dispatch_table.get(cls)
+    if cls is memoryview:
+        reduced: Any = (view_again, (pickle.PickleBuffer(obj), obj.format, obj.shape))
+    elif reducer is not None:
+        reduced = reducer(obj)
+    elif (method := getattr(obj, "__reduce_ex__", None)) is not None:
+        reduced = method(5)
+    else:
+        reduced = obj.__reduce__()
+    if isinstance(reduced, str):
+        return reduced
+    if not isinstance(reduced, tuple) or not 2 <= len(reduced) <= 6:
+        raise pickle.PicklingError(f"its reducer returned {type(reduced).__name__}, not a str or a tuple of 2 to 6 items")
+    call, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
+    if not isinstance(arguments, tuple):
+        raise pickle.PicklingError(f"its reducer returned arguments of type {type(arguments).__name__}, not a tuple")
+    parts = 0
+    if getattr(call, "__name__", "") == "__newobj__" and arguments and hasattr(arguments[0], "__new__"):
+        if arguments[0] is not getattr(obj, "__class__", cls):
+            raise pickle.PicklingError("its reducer makes an object of another class")
+        parts, call, arguments = NEW, arguments[0], arguments[1:]
+    if not callable(call) or not (setter is None or callable(setter)):
+        raise pickle.PicklingError("its reducer returned something to call that cannot be called")
+    keys: list[Any] = []
+    values: list[Any] = []
+    if pairs is not None:
+        for key, value in pairs:
+            keys.append(key)
+            values.append(value)
+    listed = [] if items is None else list(items)
+    parts |= STATE * (state is not None) | LIST_ITEMS * bool(listed) | DICT_ITEMS * bool(keys)
+    parts |= SETTER * (state is not None and setter is not None)
+    return Reduced(parts, call, arguments, state, listed, keys, values, setter)
+
+
+def add_items(obj: Any, items: list[Any]) -> None:
+    """Put items into an object like a list, as pickle does."""
+    extend = getattr(obj, "extend", None)
+    if extend is not None:
+        extend(items)
+    else:
+        for item in items:
+            obj.append(item)
+
+
+def add_pairs(obj: Any, pairs: list[tuple[Any, Any]]) -> None:
+    """Put keys and values into an object like a dict, as pickle does."""
+    for key, value in pairs:
+        obj[key] = value
+
+
+def set_state(obj: Any, state: Any) -> None:
+    """Put a state into an object, as pickle does."""
+    setstate = getattr(obj, "__setstate__", None)
+    if setstate is not None:
+        setstate(state)
+        return
+    attributes = None
+    if isinstance(state, tuple) and len(state) == 2:
+        state, attributes = state
+    if state:
+        fields = obj.__dict__
+        for name, value in state.items():
+            fields[sys.intern(name) if type(name) is str else name] = value
+    if attributes:
+        for name, value in attributes.items():
+            setattr(obj, name, value)
+
+
+def view_again(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
+    """A memoryview like the one that was packed, over the buffer that was read."""
+    view = memoryview(buffer).cast("B")
+    if 0 in shape:  # cast takes no such shapes
+        return view.cast(format)  # type: ignore[call-overload, no-any-return]
+    return view.cast(format, list(shape))  # type: ignore[call-overload, no-any-return]
+
+
+# --- pickle ------------------------------------------------------------------------------------------------------------
 
 
 def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
@@ -25,7 +313,7 @@ def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuff
     obj : object
     mode : {"cloudpickle", "pickle"}
         "cloudpickle" carries by value what no importable module holds; it is several times slower than pickle, so it is asked
-        only when pickle refuses, or names what another process would not find.
+        only for functions and classes, when pickle refuses, or when it names what another process would not find.
 
     Returns
     -------
@@ -40,7 +328,15 @@ def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuff
     """
     if mode == "pickle":
         return _dumps(pickle, obj)
-    if _pickles_modules_by_value():
+    if isinstance(obj, (type, types.FunctionType)):
+        try:
+            return _dumps(_cloudpickle(), obj)
+        except Exception:
+            # What cannot go by value (a class with a lock among its attributes, say) may still go by reference.
+            with suppress(Exception):
+                return _dumps(pickle, obj)
+            raise
+    if _registered_by_value():
         return _dumps(_cloudpickle(), obj)
     try:
         payload, buffers = _dumps(pickle, obj)
@@ -51,7 +347,7 @@ def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuff
     if payload is None:
         return _dumps(_cloudpickle(), obj)
     if b"__main__" in payload:
-        # A class of __main__ that cannot go by value (a lock among its attributes, say) still goes by reference.
+        # The same: what cannot go by value goes by reference.
         with suppress(Exception):
             return _dumps(_cloudpickle(), obj)
     return payload, buffers
@@ -62,7 +358,7 @@ def unpickle_object(payload: Any, buffers: Iterable[Any]) -> Any:
     return pickle.loads(payload, buffers=buffers)
 
 
-def _dumps(module: ModuleType, obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+def _dumps(module: types.ModuleType, obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
     buffers: list[pickle.PickleBuffer] = []
     try:
         return module.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
@@ -72,11 +368,5 @@ def _dumps(module: ModuleType, obj: object) -> tuple[bytes, list[pickle.PickleBu
         raise
 
 
-def _pickles_modules_by_value() -> bool:
-    # Only an imported cloudpickle can have been told to.
-    cloudpickle = sys.modules.get("cloudpickle")
-    return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())
-
-
-def _cloudpickle() -> ModuleType:
+def _cloudpickle() -> types.ModuleType:
     return import_module("cloudpickle")  # not at the top: plain data need not wait for it

@@ -1,35 +1,46 @@
-"""Find where in an object a part of it lies, once packing that part has failed.
+"""The parts of an object, and the paths that lead to them.
 
-The packer keeps no path while it works. When it fails it knows the object it failed on, and this search finds that again, in
-the order in which the packer walks. No recursion, and cycles end: the objects that get here are the ones that went wrong.
+The packer keeps no path while it works. When it fails it knows the object it failed on, and `locate` finds that again, in
+the order in which the packer walks. No recursion, cycles end, and what raises has no parts: the objects that get here are
+the ones that went wrong.
 """
 
 import datetime
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from fastser import fallback
 from fastser.errors import type_name
+from fastser.hooks import _NATIVE, PROCESS, Hooks
 
 _KEY_LIMIT = 40
+# Of reducers and hooks, which can go on making objects without end: within each other, and in one search.
+_MADE_LIMIT = 2_000
+_CALLS_LIMIT = 200_000
 
 # A part, what words its place, and with what.
-Part = tuple[Any, Callable[[Any], str], Any]
+Word = Callable[[Any], str]
+Part = tuple[Any, Word, Any]
 
 
-def locate(root: object, target: object) -> str | None:
+def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
     """Return the path of the first place where `target` itself lies in `root`.
 
     Parameters
     ----------
     root, target : object
         Compared by identity.
+    hooks : Hooks
+        Those in force.
 
     Returns
     -------
     str or None
-        Such as ``$.jobs[3].callback``, where ``$`` is the root. None if `target` is in no container that is packed natively.
+        Such as ``$.jobs[3].callback``, where ``$`` is the root. What reducers and hooks make anew each time is not found
+        again: then it is the path of the innermost object that makes one of its type. None if there is no such object.
 
     Examples
     --------
@@ -40,32 +51,40 @@ def locate(root: object, target: object) -> str | None:
     """
     if root is target:
         return "$"
-    walk = _walk_of(root)
-    if walk is None:
-        return None
-    seen = {id(root)}
-    walks, segments = [walk], ["$"]
-    while walks:
-        for part, make_segment, argument in walks[-1]:
+    parts = Parts(hooks)
+    line = _Line(root, parts.of(root))
+    seen = {id(root): root}  # alive, lest another object takes the address
+    makers = [0] if parts.made(root) else []  # which containers of the line make their parts anew
+    calls = 0
+    nearest = None
+    while line.walks:
+        for part, word, argument in line.walks[-1]:
             if part is target:
-                segments.append(make_segment(argument))
-                return "".join(segments)
-            if id(part) not in seen and (walk := _walk_of(part)) is not None:
-                seen.add(id(part))
-                walks.append(walk)
-                segments.append(make_segment(argument))
-                break
+                return line.path() + word(argument)
+            if makers and nearest is None and type(part) is type(target):
+                nearest = line.path(makers[-1])
+            if id(part) in seen or (walk := parts.of(part)) is None:
+                continue
+            seen[id(part)] = part
+            if parts.made(part):
+                calls += len(makers) > 0
+                if calls > _CALLS_LIMIT or len(makers) > _MADE_LIMIT:
+                    return nearest
+                makers.append(len(line.walks))
+            line.push(part, walk, word, argument)
+            break
         else:
-            walks.pop()
-            segments.pop()
-    return None
+            line.pop()
+            if makers and makers[-1] == len(line.walks):
+                makers.pop()
+    return nearest
 
 
-def find_cycle(root: object) -> str | None:
-    """Return the path of the first container within `root` that contains itself, or None.
+def find_cycle(root: object, hooks: Hooks = PROCESS) -> str | None:
+    """Return the path of the first container that contains itself with no instance on the way from `root`, or None.
 
-    Packing a tree meets an object again below itself or beside itself without knowing which; this walk, depth first,
-    tells cycles from what is merely shared.
+    Packing a tree meets an object again below itself or beside itself without knowing which; this walk tells cycles from
+    what is merely shared. Cycles on whose way there is an instance are those of `cyclic_instances`.
 
     Examples
     --------
@@ -77,105 +96,289 @@ def find_cycle(root: object) -> str | None:
     >>> find_cycle([shared, [shared]])
     '$[0]'
     """
-    walk = _walk_of(root)
-    if walk is None:
-        return None
-    walks, containers, segments = [walk], [root], ["$"]
-    on_path, seen = {id(root)}, {id(root)}
-    while walks:
-        for part, make_segment, argument in walks[-1]:
-            if id(part) in on_path:
-                depth = next(i for i, container in enumerate(containers) if container is part)
-                return "".join(segments[: depth + 1])
-            if id(part) not in seen and (walk := _walk_of(part)) is not None:
-                seen.add(id(part))
-                on_path.add(id(part))
-                walks.append(walk)
-                containers.append(part)
-                segments.append(make_segment(argument))
+    return _cycles(root, hooks)[1]
+
+
+def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
+    """Return the instances that a tree can hold only as units: each is the outermost on the way from `root` to a cycle.
+
+    Where these are units, `root` contains itself nowhere, or where `find_cycle` says.
+
+    Examples
+    --------
+    >>> from fastser.locate import cyclic_instances
+    >>> class Node: ...
+    >>> parent, child = Node(), Node()
+    >>> parent.child, child.parent = child, parent
+    >>> cyclic_instances([1, parent, child]) == [parent]
+    True
+    """
+    return _cycles(root, hooks)[0]
+
+
+def _cycles(root: object, hooks: Hooks) -> tuple[list[object], str | None]:
+    """What `cyclic_instances` and `find_cycle` return; a path ends the search."""
+    parts = Parts(hooks, reduced=False)
+    units: dict[int, object] = {}
+    line = _Line(root, parts.of(root))
+    on_line: set[int] = {id(root)}
+    done: dict[int, object] = {}
+    while line.walks:
+        for part, word, argument in line.walks[-1]:
+            key = id(part)
+            if key in on_line:
+                depth = line.outermost(lambda container: not parts.native(container))
+                if depth is None:
+                    return list(units.values()), line.path(line.outermost(lambda container: container is part))
+                # What lies below the unit may be met again on another way: it is not done.
+                units[id(line.containers[depth])] = line.containers[depth]
+                while len(line.walks) > depth:
+                    on_line.discard(id(line.pop()))
+                break
+            if key not in done and key not in units and (walk := parts.of(part)) is not None:
+                on_line.add(key)
+                line.push(part, walk, word, argument)
                 break
         else:
-            walks.pop()
-            segments.pop()
-            on_path.discard(id(containers.pop()))
-    return None
+            container = line.pop()
+            on_line.discard(id(container))
+            done[id(container)] = container
+    return list(units.values()), None
 
 
-def _walk_of(obj: Any) -> Iterator[Part] | None:
-    """The parts of `obj` in order, or None if the packer does not look into it."""
-    walk = _WALKS.get(type(obj))
-    return None if walk is None else walk(obj)
+class _Line:
+    """The containers from the root to where a walk is, depth first: how their walks go on, and what words their places."""
+
+    def __init__(self, root: object, walk: Iterator[Part] | None) -> None:
+        self.containers = [root]
+        self.walks = [walk or iter(())]
+        self.places: list[tuple[Word, Any]] = [(root_word, None)]
+
+    def push(self, container: object, walk: Iterator[Part], word: Word, argument: Any) -> None:
+        self.containers.append(container)
+        self.walks.append(walk)
+        self.places.append((word, argument))
+
+    def pop(self) -> object:
+        self.walks.pop()
+        self.places.pop()
+        return self.containers.pop()
+
+    def outermost(self, fits: Callable[[object], bool]) -> int | None:
+        return next((depth for depth, container in enumerate(self.containers) if fits(container)), None)
+
+    def path(self, depth: int | None = None) -> str:
+        """Of the container at a depth, or of the innermost."""
+        places = self.places if depth is None else self.places[: depth + 1]
+        return "".join(word(argument) for word, argument in places)
+
+
+# --- parts -------------------------------------------------------------------------------------------------------------
+
+
+class Parts:
+    """What the packer looks into; each class is asked for its plan once.
+
+    Parameters
+    ----------
+    hooks : Hooks
+        Those in force.
+    reduced : bool
+        Whether reducers are called, as they are with track_refs on. Else what has one is a unit.
+    """
+
+    def __init__(self, hooks: Hooks = PROCESS, *, reduced: bool = True) -> None:
+        self._hooks = hooks
+        self._reduced = reduced
+        self._plans: dict[int, tuple[type, fallback.Plan]] = {}
+
+    def native(self, obj: object) -> bool:
+        return id(type(obj)) in NATIVES
+
+    def plan(self, cls: type) -> fallback.Plan:
+        """The plan of a class that is not native; PICKLE where asking it raises."""
+        known = self._plans.get(id(cls))
+        if known is not None:
+            return known[1]
+        try:
+            plan = fallback.plan(cls, self._hooks)
+        except Exception as error:
+            plan = fallback.Plan("PICKLE", f"its class cannot be asked: {type(error).__name__}")
+        self._plans[id(cls)] = cls, plan
+        return plan
+
+    def made(self, obj: object) -> bool:
+        """Whether the parts of an object are made by its users' code, anew each time."""
+        return not self.native(obj) and self.plan(type(obj)).kind in ("REDUCE", "HOOK")
+
+    def of(self, obj: Any) -> Iterator[Part] | None:
+        """The parts of an object in order, or None where the packer does not look into it."""
+        walk = _WALKS.get(id(type(obj)))
+        if walk is not None:
+            return walk(obj)
+        if self.native(obj):
+            return None
+        plan = self.plan(type(obj))
+        if plan.kind == "FIELDS":
+            return _guarded(_fields(obj, plan))
+        if plan.kind == "ROWS":
+            return _guarded(_row(obj))
+        if plan.kind == "HOOK":
+            return _guarded(_hooked(obj, self._hooks))
+        if plan.kind == "REDUCE" and self._reduced:
+            return _guarded(_reduced(obj))
+        return None
+
+
+def _guarded(walk: Iterator[Part]) -> Iterator[Part]:
+    """What raises, ends."""
+    try:
+        yield from walk
+    except Exception:
+        return
+
+
+def _fields(obj: Any, plan: fallback.Plan) -> Iterator[Part]:
+    yield type(obj), maker, "class"
+    if plan.has_dict:
+        for name, value in list(dict.items(object.__getattribute__(obj, "__dict__"))):
+            yield value, value_of, name
+    for name, slot in plan.slots:
+        try:
+            value = slot.__get__(obj)
+        except AttributeError:
+            continue
+        yield value, attribute, name
+
+
+def _row(obj: Any) -> Iterator[Part]:
+    yield type(obj), maker, "class"
+    for name, item in zip(type(obj)._fields, tuple.__iter__(obj)):
+        yield item, attribute, name
+
+
+def _hooked(obj: Any, hooks: Hooks) -> Iterator[Part]:
+    hook = hooks.find(type(obj))
+    if hook is not None:
+        yield hook.encode(obj), attribute, "hook"
+
+
+def _reduced(obj: Any) -> Iterator[Part]:
+    reduced = fallback.reduce(obj)
+    if not isinstance(reduced, str):
+        yield from reduced_parts(reduced)
+
+
+def reduced_parts(reduced: fallback.Reduced) -> Iterator[Part]:
+    yield reduced.call, maker, "class" if reduced.parts & fallback.NEW else "callable"
+    for i, argument in enumerate(reduced.arguments):
+        yield argument, _argument, i
+    for i, item in enumerate(reduced.items):
+        yield item, index, i
+    for key, value in zip(reduced.keys, reduced.values):
+        yield key, key_itself, key
+        yield value, value_of, key
+    if reduced.parts & fallback.STATE:
+        yield reduced.state, nothing if type(reduced.state) is dict else attribute, "state"
+    if reduced.parts & fallback.SETTER:
+        yield reduced.setter, attribute, "state_setter"
 
 
 def _items(sequence: Any) -> Iterator[Part]:
-    return ((item, _index, i) for i, item in enumerate(sequence))
+    # As it is now: what its items' reducers and hooks do to it is not met.
+    return ((item, index, i) for i, item in enumerate(tuple(sequence)))
 
 
-def _pairs(mapping: Any) -> Iterator[Part]:
+def pairs(mapping: Any) -> Iterator[Part]:
     for key, value in list(mapping.items()):
-        yield key, _key_itself, key
-        yield value, _value_of, key
+        yield key, key_itself, key
+        yield value, value_of, key
 
 
 def _members(members: Any) -> Iterator[Part]:
-    return ((member, _member, member) for member in list(members))
+    return ((member, member, member) for member in list(members))
 
 
 def _elements(array: Any) -> Iterator[Part]:
     if array.dtype == object:
-        return ((item, _index, i[0] if array.ndim == 1 else i) for i, item in np.ndenumerate(array))
-    return ((value, _attribute, f"dtype.{name}") for name, value in _attributes(array.dtype, "na_object"))
+        return ((item, index, i[0] if array.ndim == 1 else i) for i, item in np.ndenumerate(array))
+    return ((value, attribute, f"dtype.{name}") for name, value in _attributes(array.dtype, "na_object"))
 
 
 def _bounds(bounds: Any) -> Iterator[Part]:
-    return ((value, _attribute, name) for name, value in _attributes(bounds, "start", "stop", "step"))
+    return ((value, attribute, name) for name, value in _attributes(bounds, "start", "stop", "step"))
 
 
 def _zone(time: Any) -> Iterator[Part]:
-    return ((value, _attribute, name) for name, value in _attributes(time, "tzinfo"))
+    return ((value, attribute, name) for name, value in _attributes(time, "tzinfo"))
 
 
 def _fixed_zone(zone: Any) -> Iterator[Part]:
-    return ((value, _attribute, name) for name, value in zip(("offset", "name"), zone.__getinitargs__()))
+    return ((value, attribute, name) for name, value in zip(("offset", "name"), zone.__getinitargs__()))
 
 
 def _attributes(obj: Any, *names: str) -> Iterator[tuple[str, Any]]:
     return ((name, getattr(obj, name)) for name in names if hasattr(obj, name))
 
 
-_WALKS: dict[type, Callable[[Any], Iterator[Part]]] = {
-    list: _items,
-    tuple: _items,
-    dict: _pairs,
-    set: _members,
-    frozenset: _members,
-    slice: _bounds,
-    np.ndarray: _elements,
-    datetime.datetime: _zone,
-    datetime.time: _zone,
-    datetime.timezone: _fixed_zone,
+# By the addresses of classes: their metaclasses may compare as they like.
+_WALKS: dict[int, Callable[[Any], Iterator[Part]]] = {
+    id(list): _items,
+    id(tuple): _items,
+    id(dict): pairs,
+    id(set): _members,
+    id(frozenset): _members,
+    id(slice): _bounds,
+    id(np.ndarray): _elements,
+    id(datetime.datetime): _zone,
+    id(datetime.time): _zone,
+    id(datetime.timezone): _fixed_zone,
 }
 
+# What no plan is asked for: it has the parts that _WALKS tells, or none.
+NATIVES = frozenset(map(id, _NATIVE | {pickle.PickleBuffer}))
 
-def _index(i: Any) -> str:
+
+# --- words -------------------------------------------------------------------------------------------------------------
+
+
+def root_word(_: Any) -> str:
+    return "$"
+
+
+def nothing(_: Any) -> str:
+    """No step of its own: the parts of this part are worded as parts of what holds it."""
+    return ""
+
+
+def index(i: Any) -> str:
     return f"[{', '.join(map(str, i))}]" if type(i) is tuple and i else f"[{i}]"
 
 
-def _attribute(name: Any) -> str:
+def attribute(name: Any) -> str:
     return f".{name}"
 
 
-def _value_of(key: Any) -> str:
+def maker(role: Any) -> str:
+    """What an object is made by: its class, or what its reducer says to call."""
+    return f".{role}"
+
+
+def _argument(i: Any) -> str:
+    return f".args[{i}]"
+
+
+def value_of(key: Any) -> str:
     if type(key) is str and key.isidentifier() and len(key) <= _KEY_LIMIT:
         return f".{key}"
     return f"[{_short_repr(key)}]"
 
 
-def _key_itself(key: Any) -> str:
+def key_itself(key: Any) -> str:
     return f".key({type_name(key)})"
 
 
-def _member(member: Any) -> str:
+def member(member: Any) -> str:
     return f"{{{type_name(member)}}}"
 
 

@@ -129,6 +129,7 @@ cdef extern from *:
     #define fastser_list_size(o) Py_SIZE((PyObject *) (o))
     #define fastser_tuple_items(o) (((PyTupleObject *) (o))->ob_item)
     #define fastser_tuple_size(o) Py_SIZE((PyObject *) (o))
+    #define fastser_is_tuple(o) PyTuple_Check((PyObject *) (o))
     #define fastser_bytes_data(o) PyBytes_AS_STRING((PyObject *) (o))
     #define fastser_bytes_size(o) PyBytes_GET_SIZE((PyObject *) (o))
     #define fastser_set_size(o) PySet_GET_SIZE((PyObject *) (o))
@@ -286,6 +287,7 @@ cdef extern from *:
     Py_ssize_t fastser_list_size(PyObject* o) noexcept nogil
     PyObject** fastser_tuple_items(PyObject* o) noexcept nogil
     Py_ssize_t fastser_tuple_size(PyObject* o) noexcept nogil
+    bint fastser_is_tuple(PyObject* o) noexcept nogil
     char* fastser_bytes_data(PyObject* o) noexcept nogil
     Py_ssize_t fastser_bytes_size(PyObject* o) noexcept nogil
     Py_ssize_t fastser_set_size(PyObject* o) noexcept nogil
@@ -340,6 +342,7 @@ cdef extern from "Python.h":
     PyObject* new_slice "PySlice_New"(PyObject* start, PyObject* stop, PyObject* step) except NULL
     PyObject* dict_copy "PyDict_Copy"(PyObject* o) except NULL
     int dict_set "PyDict_SetItem"(PyObject* o, PyObject* key, PyObject* value) except -1
+    void intern_in_place "PyUnicode_InternInPlace"(PyObject** o) noexcept
     int set_add "PySet_Add"(PyObject* o, PyObject* key) except -1
     PyObject* new_object_as_list "PySequence_List"(PyObject* o) except NULL
     PyObject* new_list_as_tuple "PyList_AsTuple"(PyObject* o) except NULL

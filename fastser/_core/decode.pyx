@@ -10,6 +10,7 @@ from fastser._core.array_views cimport ArrayForm, read_arrays, read_form, read_s
 from fastser._core.arrays cimport *
 from fastser._core.bodies cimport read_bodies
 from fastser._core.capi cimport *
+from fastser._core.callables cimport rebuild_globals
 from fastser._core.cursors cimport *
 from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen
 from fastser._core.dtypes cimport build
@@ -19,9 +20,11 @@ from fastser._core.keys cimport new_key
 from fastser._core.leaf_runs cimport (
     LeafRun, constant_of, decode_text, open_leaf_run, read_leaf_run, read_leaves, read_truths,
 )
-from fastser._core.rebuild cimport rebuild_decimals, rebuild_pickles, rebuild_uuids, rebuild_zones
+from fastser._core.rebuild cimport rebuild_decimals, rebuild_uuids, rebuild_zones
+from fastser._core.rebuild_calls cimport rebuild_calls, rebuild_hooked, rebuild_memory, rebuild_pickles
+from fastser._core.rebuild_instances cimport rebuild_instances, rebuild_named_rows
 from fastser._core.references cimport hide, let_go, new_sequence, number, read_references, set_number, show
-from fastser._core.row_columns cimport CHUNK, Column, columns_free, read_columns
+from fastser._core.row_columns cimport CHUNK, Column, columns_free, open_columns, read_columns
 from fastser._core.slots cimport fill_slots, new_reference, slots_free, slots_new
 from fastser._core.stack cimport fastser_stack_short
 from fastser._core.tags cimport *
@@ -138,14 +141,19 @@ cdef int decode_times(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except 
         if fold > 1:
             return bad(d, "a fold of 0 or 1", fold)
         if d.at >= d.end or not (
-                d.at[0] == TAG_NONE or d.at[0] == TAG_REF or d.at[0] == TAG_PICKLE or TAG_UTC <= d.at[0] <= TAG_ZONEINFO):
+                d.at[0] == TAG_NONE or d.at[0] == TAG_REF or TAG_UTC <= d.at[0] <= TAG_ZONEINFO or d.at[0] == TAG_INSTANCES
+                or TAG_GLOBAL <= d.at[0] <= TAG_HOOK):
             return bad(d, "the tag of a time zone or None", d.at[0] if d.at < d.end else "the end of the tags")
         zone = decode_value(d)
     else:
         fastser_incref(zone)
     try:
         if zone != fastser_none and not isinstance(<object> zone, _datetime.tzinfo):
-            return bad(d, "a time zone or None", type(<object> zone).__name__)
+            if d.inspect == NULL:
+                return bad(d, "a time zone or None", type(<object> zone).__name__)
+            fastser_decref(zone)
+            zone = fastser_none    # a stand-in, which is noted
+            fastser_incref(zone)
         values = take_i64(d, n)
         for i in range(n):
             if tag == TAG_DATETIME or tag == TAG_DATETIME_ZONED:
@@ -254,33 +262,6 @@ cdef int make_sequences(
         out[i] = new_sequence(d, lengths[i], is_list)
         set_number(d, first + i, out[i])
     return 0
-
-
-cdef Column* open_columns(Decoder* d, Py_ssize_t width, Py_ssize_t n) except NULL:
-    """The columns of n rows, claimed already.  columns_free takes them.
-
-    Leaves are not made yet: making them a few rows at a time keeps them in the processor's cache
-    until they are put into their row.
-    """
-    cdef Py_ssize_t j
-    cdef Column* columns = <Column*> calloc(width, sizeof(Column))
-    if columns == NULL:
-        raise MemoryError()
-    try:
-        for j in range(width):
-            if n > 1 and d.at < d.end and open_leaf_run(d, d.at[0], n, &columns[j].leaves):
-                d.at += 1
-                continue
-            columns[j].leaves.tag = 0
-            columns[j].items = slots_new(n)
-            # Claimed while it was still to come: given back before it claims itself.
-            if n > 1:
-                d.budget += n
-            decode_items(d, columns[j].items, n)
-    except:
-        columns_free(columns, width, n)
-        raise
-    return columns
 
 
 cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) except -1:
@@ -656,8 +637,20 @@ cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1
         return rebuild_uuids(d, out, n)
     if tag == TAG_BODY_TEXT or tag == TAG_BODY_BYTES or tag == TAG_BODY_BYTEARRAY:
         return read_bodies(d, out, n, tag)
+    if tag == TAG_INSTANCES:
+        return rebuild_instances(d, out, n)
+    if tag == TAG_NAMED_ROWS:
+        return rebuild_named_rows(d, out, n)
+    if tag == TAG_GLOBAL:
+        return rebuild_globals(d, out, n)
+    if tag == TAG_CALL:
+        return rebuild_calls(d, out, n)
     if tag == TAG_PICKLE:
         return rebuild_pickles(d, out, n)
+    if tag == TAG_HOOK:
+        return rebuild_hooked(d, out, n)
+    if tag == TAG_MEMORY:
+        return rebuild_memory(d, out, n)
     if tag == TAG_RANGE or tag == TAG_SLICE:
         return decode_bounds(d, out, n, tag)
     if not read_leaves(d, out, n, tag):
@@ -723,7 +716,10 @@ cdef PyObject* decode_sequence(Decoder* d, bint is_list) except NULL:
 
 cdef PyObject* decode_root(Decoder* d) except NULL:
     """New reference: the object, and nothing left over."""
-    cdef PyObject* o = decode_value(d)
+    cdef PyObject* o
+    d.walk_value = decode_value
+    d.walk_items = decode_items
+    o = decode_value(d)
     try:
         if d.at != d.end:
             bad(d, "the end of the tags", f"{d.end - d.at} more bytes")

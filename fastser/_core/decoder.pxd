@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free
 
 from fastser._core.buffer cimport Buffer
-from fastser._core.capi cimport fastser_xdecref
+from fastser._core.capi cimport fastser_collector_pause, fastser_collector_resume, fastser_xdecref
 from fastser._core.columns cimport View
 from fastser._core.memo cimport Memo, memo_release
 from fastser._core.slots cimport slots_free
@@ -16,6 +16,7 @@ cdef struct ShapeSeen:
     Py_ssize_t first          # its first key's place in `text`
     Py_ssize_t count
     PyObject* template        # a dict of the keys and None; NULL until the shape is used again; strong
+    PyObject* names           # a tuple of the keys, interned; NULL until instances have them; strong
 
 
 cdef struct OpenTuples:
@@ -55,6 +56,10 @@ cdef struct Decoder:
     PyObject** bodies         # long texts and bytes, made lazily; strong
     Buffer shapes             # of ShapeSeen
     PyObject* dtypes          # a list, or NULL; strong
+    PyObject* callables       # a list of classes and other callables, or NULL; strong
+    PyObject* allowed         # names of classes to the classes, what safe=True may rebuild; NULL: everything; borrowed
+    PyObject* hooks           # a dict of names to hooks; borrowed
+    PyObject* inspect         # a list of stand-ins for what would run Python code, which are all that is made; or NULL; borrowed
     PyObject* owner           # what the memory belongs to; the base of arrays; borrowed
     int writable
     OpenTuples* open          # the tuples that are being filled, innermost first
@@ -62,26 +67,41 @@ cdef struct Decoder:
     int shares                # what a key holds may be met twice
     int has_refs
     int foreign               # user code may run
-    int safe
     int inside                # a dtype's description or a zone, which are no levels of the user's
     int text_is_ascii         # the whole column; -1 not looked at
+    int collector             # it is paused, see user_code
+    # The walk itself, for what holds objects but is read elsewhere.
+    PyObject* (*walk_value)(Decoder* d) except NULL
+    int (*walk_items)(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 
 
 cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     """Ready for a walk over d.view, whose cursors are still to be set."""
     d.i8 = d.i16 = d.i32 = d.i64 = d.f64 = d.bits = d.text = d.data = d.body = 0
     d.depth = 0
+    d.collector = 0
     d.inside = 0
     d.refs = NULL
     d.ref_count = d.ref_capacity = 0
     d.texts = NULL
     d.bodies = NULL
     d.dtypes = NULL
+    d.callables = NULL
     d.open = NULL
     d.hashing = NULL
     d.shapes.data = NULL
     d.shapes.size = d.shapes.capacity = 0
     d.text_is_ascii = -1
+
+
+cdef inline void user_code_begins(Decoder* d) noexcept:
+    """The collector is not to be found paused."""
+    fastser_collector_resume(d.collector)
+    d.collector = 0
+
+
+cdef inline void user_code_ends(Decoder* d) noexcept:
+    d.collector = fastser_collector_pause()
 
 
 cdef inline void sizes_clear(Hashing* hashing) noexcept:
@@ -105,10 +125,11 @@ cdef inline void decoder_release(Decoder* d) noexcept:
     if d.shapes.data != NULL:
         for i in range(<Py_ssize_t> (d.shapes.size // sizeof(ShapeSeen))):
             fastser_xdecref((<ShapeSeen*> d.shapes.data)[i].template)
+            fastser_xdecref((<ShapeSeen*> d.shapes.data)[i].names)
         free(d.shapes.data)
     if d.hashing != NULL:
         sizes_clear(d.hashing)
         memo_release(&d.hashing.reopened)
         free(d.hashing)
-    if d.dtypes != NULL:
-        fastser_xdecref(d.dtypes)
+    fastser_xdecref(d.dtypes)
+    fastser_xdecref(d.callables)

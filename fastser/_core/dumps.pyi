@@ -1,6 +1,7 @@
 from typing import Literal
 
 from fastser._core.packed import Packed
+from fastser.hooks import Hooks
 
 def dumps(
     obj: object,
@@ -8,6 +9,7 @@ def dumps(
     track_refs: bool = True,
     max_depth: int = 1000,
     fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
+    hooks: Hooks | None = None,
 ) -> bytes: ...
 def pack(
     obj: object,
@@ -15,4 +17,5 @@ def pack(
     track_refs: bool = True,
     max_depth: int = 1000,
     fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
+    hooks: Hooks | None = None,
 ) -> Packed: ...

@@ -4,7 +4,9 @@ from cpython.object cimport PyObject
 from libc.string cimport memset
 
 from fastser._core.buffer cimport buffer_extend
-from fastser._core.capi cimport PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume
+from fastser._core.capi cimport (
+    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref,
+)
 from fastser._core.columns cimport columns_capacity
 from fastser._core.encode cimport walk
 from fastser._core.encoder cimport *
@@ -13,9 +15,11 @@ from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.scalars cimport room
 from fastser._core.stack cimport fastser_stack_limit
 
-from fastser import errors as _errors, locate as _locate
+from fastser import errors as _errors, hooks as _hooks, locate as _locate
 
 cdef object _cloudpickle = "cloudpickle"
+cdef object _process = _hooks.PROCESS
+cdef dict _process_hooks = _hooks.PROCESS.by_name
 
 cdef Encoder* _pool = NULL
 cdef int _pooled = 0
@@ -39,6 +43,9 @@ cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
     """``written``: the size of the frame that it was used for."""
     global _pool, _pooled
     encoder_clear(e)
+    if e.whole != NULL:
+        fastser_decref(e.whole)
+        e.whole = NULL
     # An integer of one byte in the frame took eight of scratch.
     if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
         encoder_free(e)
@@ -79,12 +86,18 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
         raise _errors.depth_exceeded(path, e.max_depth, decoding=False, stack=e.stopped == STOP_STACK)
     encoder_clear(e)
     if e.stopped == STOP_ACYCLIC:
-        path = _locate.find_cycle(<object> root)
+        registry = _hooks.PROCESS if e.hooks == NULL else <object> e.hooks
+        path = _locate.find_cycle(<object> root, registry)
         if path is not None:
             raise _errors.contains_itself(path)
+        whole = {<size_t> <PyObject*> instance: instance for instance in _locate.cyclic_instances(<object> root, registry)}
+        if whole:
+            fastser_incref(<PyObject*> whole)
+            e.whole = <PyObject*> whole
         e.acyclic = 1
     e.careful = e.careful or e.stopped == STOP_CAREFUL
-    e.singly = e.singly or e.stopped == STOP_SINGLY
+    e.recursive = e.recursive or e.stopped == STOP_RECURSIVE
+    e.singly = e.singly or e.stopped == STOP_SINGLY or e.recursive
     if start_walk(e, root, large) < 0:
         return walk_again(e, root)
     return 0
@@ -97,6 +110,7 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     e.careful = 0
     e.acyclic = 0
     e.singly = 0
+    e.recursive = 0
     e.max_depth = max_depth
     e.fallback = fallback
     e.root = root
@@ -125,11 +139,16 @@ cdef int fallback_code(object fallback) except -1:
     raise _errors.bad_option("fallback", "'cloudpickle', 'pickle' or None", fallback)
 
 
-cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, bint packed):
+cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, object hooks, bint packed):
     cdef int code = FALLBACK_CLOUDPICKLE if fallback is _cloudpickle else fallback_code(fallback)
     cdef Encoder* e = take_encoder()
     cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
     cdef object frame
+    e.hooks = NULL
+    if hooks is not None:
+        e.hooks = <PyObject*> hooks
+    elif _process_hooks:
+        e.hooks = <PyObject*> _process
     try:
         encode_root(e, <PyObject*> obj, track_refs, max_depth, code)
         if packed:
@@ -142,7 +161,7 @@ cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fal
         give_encoder(e, written)
 
 
-def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):
+def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None):
     """Pack an object into one bytes object.
 
     Parameters
@@ -152,9 +171,12 @@ def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clo
         Keep identity: shared references come back shared, cycles as cycles.  Without it an object
         is a tree: what is shared is written twice, and what contains itself is a DepthError.
     max_depth : int
-        How many containers may lie within each other.
+        How many containers and instances may lie within each other.
     fallback : {"cloudpickle", "pickle"} or None
-        How objects of types that are not native are packed; with None they are an EncodeError.
+        How objects are packed that neither their fields, nor a name, nor their own reducer tells; with None they are an
+        EncodeError.
+    hooks : Hooks, optional
+        Those of a Serializer.  By default, those of the process.
 
     Returns
     -------
@@ -174,10 +196,10 @@ def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clo
     >>> fastser.loads(fastser.dumps({"a": [1, 2.5, "x"]}))
     {'a': [1, 2.5, 'x']}
     """
-    return encode(obj, track_refs, max_depth, fallback, False)
+    return encode(obj, track_refs, max_depth, fallback, hooks, False)
 
 
-def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle"):
+def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None):
     """Pack an object without copying its large buffers.
 
     Parameters and errors are those of dumps.  The buffers of arrays, long texts and long bytes are
@@ -194,4 +216,4 @@ def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clou
     >>> packed.to_bytes() == fastser.dumps(numpy.zeros(1000))
     True
     """
-    return encode(obj, track_refs, max_depth, fallback, True)
+    return encode(obj, track_refs, max_depth, fallback, hooks, True)

@@ -12,12 +12,11 @@ from fastser._core.buffer cimport append_varint, buffer_reserve
 from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.columns cimport Columns
-from fastser._core.foreign cimport encode_foreign
+from fastser._core.foreign cimport encode_as_call, encode_foreign, encode_foreign_run
 from fastser._core.hot_leaves cimport *
 from fastser._core.ints cimport int_append
 from fastser._core.kinds cimport *
 from fastser._core.leaves cimport encode_bytearrays, encode_leaves, encode_timezones, encode_zoneinfos
-from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.numbering cimport *
 from fastser._core.records cimport record_prefix, shape_groups, write_shape
 from fastser._core.runs cimport *
@@ -63,7 +62,7 @@ cdef inline bint columns_too_long(Columns* c, size_t claimed) noexcept:
 cdef int encode_value(Encoder* e, PyObject* o) except -1:
     cdef PyObject* t = fastser_type(o)
     cdef int64_t value
-    cdef int tag
+    cdef int tag, kind
     if buffer_reserve(&e.columns.tags, 32) < 0:
         raise MemoryError()
     if t == fastser_str_type:
@@ -90,36 +89,49 @@ cdef int encode_value(Encoder* e, PyObject* o) except -1:
     if t == fastser_bool_type:
         put_tag(e, TAG_TRUE if o == fastser_true else TAG_FALSE)
         return 0
-    if kind_of(t) & NUMBERED:
+    kind = kind_of(t)
+    if kind & FOREIGN:
+        return encode_foreign(e, o)
+    if kind & NUMBERED:
         return encode_numbered(e, o, t)
     return encode_leaves(e, &o, 1, t)
 
 
 cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
     """One object that later parts of the message may refer to."""
-    cdef MemoEntry* entry
     cdef bint level = is_level(t)
     if level and not e.track:
         descend(e, o)
     if may_be_shared(e, o):
+        if e.recursive and (t == fastser_tuple_type or t == fastser_frozenset_type):
+            return encode_as_call(e, o)
         if number_run(e, &o, 1) == 0:
-            entry = memo_entry(&e.memo, o)
-            check_open(e, entry.value)
-            put_tag(e, TAG_REF)
-            append_varint(&e.columns.tags, entry.value)
-            e.flags |= FLAG_REFS
-            return 0
+            return write_reference(e, o)
     else:
         e.numbers += 1
     if level and e.track:
         descend(e, o)    # a reference is no level
     if t == fastser_dict_type:
         encode_dict(e, o)
+    elif e.careful and (t == fastser_tuple_type or t == fastser_frozenset_type):
+        encode_opened(e, o, t)
     elif t == fastser_list_type or t == fastser_tuple_type:
         encode_sequence(e, o, t == fastser_list_type)
     else:
         encode_objects(e, &o, 1, t)
     return ascend(e, &o, 1, level)
+
+
+cdef int encode_opened(Encoder* e, PyObject* o, PyObject* t) except -1:
+    """One tuple or frozenset, whose contents may need it to be complete: user code may run."""
+    cdef OpenRun run
+    open_run(e, &run, 1, t == fastser_frozenset_type)
+    if t == fastser_tuple_type:
+        encode_sequence(e, o, False)
+    else:
+        encode_sets(e, &o, 1, t)
+    close_run(e, &run)
+    return 0
 
 
 # --- containers ------------------------------------------------------------------------------------------------------
@@ -139,9 +151,7 @@ cdef int encode_objects(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t)
         return encode_bytearrays(e, items, n)
     if t == timezone_type:
         return encode_timezones(e, items, n)
-    if t == zoneinfo_type:
-        return encode_zoneinfos(e, items, n)
-    return encode_foreign(e, items, n)
+    return encode_zoneinfos(e, items, n)
 
 
 cdef inline PyObject** sequence_items(PyObject* o, bint is_list) noexcept:
@@ -233,9 +243,9 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
             while fastser_set_next(items[i], &position, &members[at]):
                 at += 1
         block_own(e, total)
-        e.hashed += 1
+        e.strict += 1
         encode_items(e, members, total)
-        e.hashed -= 1
+        e.strict -= 1
     blocks_leave(e, mark)
     return 0
 
@@ -289,9 +299,9 @@ cdef int encode_mappings(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
             while fastser_dict_next(items[i], &position, &pairs[at], &pairs[total + at]):
                 at += 1
         block_own(e, 2 * total)
-        e.hashed += 1
+        e.strict += 1
         encode_items(e, pairs, total)
-        e.hashed -= 1
+        e.strict -= 1
         encode_items(e, pairs + total, total)
     blocks_leave(e, mark)
     return 0
@@ -362,6 +372,10 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         write_concat(e, known, n)
         write_references(e, items, known)
         return known
+    if kind_of(t) & FOREIGN:
+        return encode_foreign_run(e, items, k, n)
+    if e.singly and is_level(t):
+        return 0
     if t == fastser_dict_type:
         first = record_prefix(e, items, k, &columns)
         if columns != NULL:
@@ -375,7 +389,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         k = leaf_prefix(items, k, t)
         if t == timezone_type and k > 1:
             return 0    # UTC has a tag of its own
-    if not is_worth_it(k, n) or (e.singly and (t == fastser_tuple_type or t == fastser_frozenset_type)):
+    if not is_worth_it(k, n):
         return 0
     level = is_level(t)
     if level:
@@ -387,14 +401,9 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         e.depth -= level
         return 0
     write_concat(e, first, n)
-    run.first = e.numbers - first
-    run.count = first
-    run.frozen = t == fastser_frozenset_type
-    run.next = e.open
-    if e.track and (t == fastser_tuple_type or t == fastser_frozenset_type):
-        e.open = &run
+    open_run(e, &run, first, t == fastser_frozenset_type)
     encode_objects(e, items, first, t)
-    e.open = run.next
+    close_run(e, &run)
     ascend(e, items, first, level)
     return first
 
@@ -404,6 +413,7 @@ cdef Py_ssize_t encode_record_run(
 ) except -1:
     """k dicts of one shape, their values by key; how many were written, 0 for none."""
     cdef Py_ssize_t first, j, width = fastser_dict_size(items[0])
+    cdef OpenRun run
     descend(e, items[0])
     first = number_run(e, items, k)
     if first < k:
@@ -413,6 +423,7 @@ cdef Py_ssize_t encode_record_run(
         return 0
     block_own(e, width * (k + 1))
     write_concat(e, k, n)
+    open_run(e, &run, k, False)
     write_tag(e, TAG_RECORDS)
     if write_shape(e, columns, width):
         for j in range(width):
@@ -421,6 +432,7 @@ cdef Py_ssize_t encode_record_run(
         # Keys that `text` does not take: keys followed by values.
         e.columns.tags.size -= 1
         encode_mappings(e, items, k)
+    close_run(e, &run)
     ascend(e, items, k, True)
     return k
 
@@ -428,7 +440,8 @@ cdef Py_ssize_t encode_record_run(
 cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     """Dicts that share no shapes, as keys and values; how many were written, 0 for none."""
     cdef Py_ssize_t first
-    if known_prefix(e, items, n):
+    cdef OpenRun run
+    if e.singly or known_prefix(e, items, n):
         return 0
     descend(e, items[0])
     first = number_run(e, items, n)
@@ -438,7 +451,9 @@ cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) e
         e.depth -= 1
         return 0
     write_concat(e, first, n)
+    open_run(e, &run, first, False)
     encode_mappings(e, items, first)
+    close_run(e, &run)
     ascend(e, items, first, True)
     return first
 

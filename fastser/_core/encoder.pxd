@@ -23,9 +23,10 @@ cdef enum:
     STOP_CAREFUL = 1          # user code is going to run
     STOP_LARGE = 2            # a column passes 2^31 - 1 bytes or items
     STOP_ACYCLIC = 3          # a tree meets an object again: it is looked for cycles first
-    STOP_SINGLY = 4           # a key refers to a tuple of a run that a reader has not finished yet
-    STOP_DEEP = 5             # ... or ends: max_depth is passed
-    STOP_STACK = 6            # the thread's stack is short
+    STOP_SINGLY = 4           # what is hashed or called needs an object of a run that a reader has not finished yet
+    STOP_RECURSIVE = 5        # ... or the tuple or frozenset that it lies in
+    STOP_DEEP = 6             # ... or ends: max_depth is passed
+    STOP_STACK = 7            # the thread's stack is short
 
     FALLBACK_NONE = 0
     FALLBACK_PICKLE = 1
@@ -45,10 +46,13 @@ cdef struct Span:
 
 
 cdef struct OpenRun:
-    # A run of tuples or frozensets whose items are being written.
+    # A run of objects, or one tuple or frozenset, whose contents are being written.
     Py_ssize_t first          # number of the first
     Py_ssize_t count
-    int frozen
+    Py_ssize_t strict         # of the encoder, when it was opened
+    Py_ssize_t called
+    int frozen                # a reader makes them last
+    int by_address            # they can be hashed before they are complete
     OpenRun* next
 
 
@@ -81,9 +85,16 @@ cdef struct Encoder:
     int track
     int careful               # user code may have run: snapshots, strong references, everything memoised
     OpenRun* open             # innermost first
-    Py_ssize_t hashed         # how many sets and runs of keys lie around what is being written
+    Py_ssize_t strict         # how many sets, runs of keys and arguments lie around what is being written: a reader needs those complete
+    Py_ssize_t called         # how many of those are arguments
+    Memo classes              # addresses of classes and other callables to their numbers
+    Py_ssize_t class_count
+    int instances             # there are instances of users' classes
+    PyObject* hooks           # a registry that holds any, or NULL; borrowed
+    PyObject* whole           # a dict of the instances, by address, that a tree packs as one pickle; or NULL; strong
     PyObject* descriptions    # a dict of dtypes' descriptions to their numbers, or NULL; strong
-    int singly                # tuples and frozensets are written one by one
+    int singly                # containers and instances are written one by one
+    int recursive             # tuples and frozensets are calls, as pickle writes them when they lead back to themselves
     int acyclic               # a tree in which nothing contains itself
     int all_shared            # a reference count of 1 no longer proves that an object is met once
     int flags
@@ -115,7 +126,11 @@ cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
     e.all_shared = e.careful
     e.pairs.size = 0
     e.open = NULL
-    e.hashed = 0
+    e.strict = 0
+    e.called = 0
+    e.class_count = 0
+    e.instances = 0
+    memo_clear(&e.classes)
     shapes_clear(&e.shapes)
     return columns_reset(&e.columns, large)
 
@@ -145,6 +160,7 @@ cdef inline void encoder_clear(Encoder* e) noexcept:
     memo_clear(&e.arrays)
     e.spans.size = 0
     memo_clear(&e.dtypes)
+    memo_clear(&e.classes)
     e.keep = NULL
     fastser_xdecref(keep)
     keep = e.descriptions
@@ -163,6 +179,7 @@ cdef inline void encoder_free(Encoder* e) noexcept nogil:
     memo_release(&e.arrays)
     buffer_release(&e.spans)
     memo_release(&e.dtypes)
+    memo_release(&e.classes)
     shapes_release(&e.shapes)
     buffer_release(&e.blocks)
     buffer_release(&e.pairs)

@@ -1,58 +1,93 @@
-"""Objects of types that are not native: each is pickled as a unit."""
+"""Objects of types that are not native: each is packed by the plan of its class."""
 
+cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 
-from fastser._core.columns cimport Body
+from fastser._core.calls cimport encode_call, encode_calls, encode_hooked
+from fastser._core.capi cimport fastser_none, fastser_type
 from fastser._core.encoder cimport *
+from fastser._core.instances cimport encode_instance, encode_instance_run, encode_row_run
+from fastser._core.numbering cimport *
+from fastser._core.plans cimport *
+from fastser._core.globals cimport encode_reference
+from fastser._core.kinds cimport kinds_import
 from fastser._core.tags cimport *
-from fastser._core.text cimport TEXT_OK, data_append
+from fastser._core.units cimport encode_unit
 
-from fastser import errors as _errors, fallback as _fallback, locate as _locate
-
-
-cdef object path_of(Encoder* e, PyObject* o):
-    return _locate.locate(<object> e.root, <object> o)
+cnp.import_array()
+kinds_import()
 
 
-cdef int encode_foreign(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    """Objects of types that are not native, numbered already: each is pickled as a unit."""
-    cdef Py_ssize_t i
-    cdef object payload, buffers, buffer
+cdef ClassPlan plan_of(Encoder* e, PyObject* t):
+    cdef ClassPlan plan = known_plan(t)
+    if plan is None:
+        if not e.careful:
+            stop(e, STOP_CAREFUL)
+        plan = make_plan(<object> t)
+    return plan
+
+
+cdef object hook_of(Encoder* e, PyObject* t):
+    """The hook for a class, or None."""
+    cdef PyObject* hook
+    if e.hooks == NULL:
+        return None
+    hook = PyDict_GetItem((<object> e.hooks).found, <object> t)
+    if hook != NULL:
+        if hook != fastser_none and not e.careful:
+            stop(e, STOP_CAREFUL)
+        return <object> hook
     if not e.careful:
-        return stop(e, STOP_CAREFUL)
-    write_tag(e, TAG_PICKLE)
-    e.flags |= FLAG_FOREIGN
-    for i in range(n):
-        if e.fallback == FALLBACK_NONE:
-            raise _errors.needs_fallback(path_of(e, items[i]), _errors.type_name(<object> items[i]))
-        try:
-            payload, buffers = _fallback.pickle_object(
-                <object> items[i], "cloudpickle" if e.fallback == FALLBACK_CLOUDPICKLE else "pickle")
-            buffers = [buffer.raw() for buffer in buffers]
-        except RecursionError as error:
-            raise _errors.pickle_recursed(path_of(e, items[i]), _errors.type_name(<object> items[i])) from error
-        except Exception as error:
-            raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
-        write_memory(e, payload)
-        write_varint(e, len(buffers))
-        for buffer in buffers:
-            write_memory(e, buffer)
+        stop(e, STOP_CAREFUL)
+    return (<object> e.hooks).find(<object> t)
+
+
+cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
+    cdef PyObject* t = fastser_type(o)
+    cdef ClassPlan plan
+    cdef object hook
+    if known_prefix(e, &o, 1):
+        return write_reference(e, o)
+    if e.whole != NULL and <size_t> o in <dict> e.whole:
+        return encode_unit(e, o)
+    hook = hook_of(e, t)
+    if hook is not None:
+        return encode_hooked(e, &o, 1, 1, hook)
+    plan = plan_of(e, t)
+    if plan.kind == PLAN_FIELDS:
+        if encode_instance(e, o, plan):
+            return 0
+    elif plan.kind == PLAN_ROWS and not e.recursive:
+        encode_row_run(e, &o, 1, 1, plan)
+        return 0
+    elif plan.kind == PLAN_REFERENCE:
+        return encode_reference(e, o, None)
+    if plan.kind == PLAN_PICKLE or not e.track:
+        return encode_unit(e, o)
+    return encode_call(e, o, plan)
+
+
+cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n) except -1:
+    cdef PyObject* t = fastser_type(items[0])
+    cdef ClassPlan plan
+    cdef object hook
+    if e.singly or e.whole != NULL:
+        return 0
+    hook = hook_of(e, t)
+    if hook is not None:
+        return encode_hooked(e, items, k, n, hook)
+    plan = plan_of(e, t)
+    if plan.kind == PLAN_FIELDS:
+        return encode_instance_run(e, items, k, n, plan)
+    if plan.kind == PLAN_ROWS:
+        return encode_row_run(e, items, k, n, plan)
+    if plan.kind == PLAN_REDUCE and e.track:
+        return encode_calls(e, items, k, n, plan)
     return 0
 
 
-cdef int write_memory(Encoder* e, object memory) except -1:
-    """Bytes or a memoryview as a body."""
-    cdef const unsigned char[::1] view
-    cdef Body* body
-    cdef Py_ssize_t size = len(memory)
-    cdef object owner = memoryview(memory).cast("B")
-    view = owner
-    if size < BYTES_BODY_MIN:
-        write_tag(e, BODY_INLINE)
-        if data_append(&e.columns, <const char*> &view[0] if size else NULL, size) != TEXT_OK:
-            return text_failed(e)
-        return 0
-    body = body_new(e, <PyObject*> owner)
-    body.data = <const char*> &view[0]
-    body.size = size
-    return write_tag(e, BODY_BUFFER)
+cdef int encode_as_call(Encoder* e, PyObject* o) except -1:
+    if known_prefix(e, &o, 1):
+        return write_reference(e, o)
+    return encode_call(e, o, None)

@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from fastser._core.capi cimport fastser_frozenset_type, fastser_slice_type, fastser_tuple_type, fastser_type
+from fastser._core.capi cimport fastser_frozenset_type, fastser_is_tuple, fastser_slice_type, fastser_type
 from fastser._core.decoder cimport Decoder
 
 # Remember a tuple that is referred to while it is being filled.
@@ -19,6 +19,6 @@ cdef int check_shared(Decoder* d, PyObject* key) except -1
 cdef inline int check_hashable(Decoder* d, PyObject* key) except -1:
     """Before a key or member is hashed."""
     cdef PyObject* t = fastser_type(key)
-    if not d.shares or (t != fastser_tuple_type and t != fastser_frozenset_type and t != fastser_slice_type):
+    if not d.shares or (not fastser_is_tuple(key) and t != fastser_frozenset_type and t != fastser_slice_type):
         return 0
     return check_shared(d, key)

@@ -44,7 +44,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     cdef uint64_t size = 1
     cdef Py_ssize_t i
     cdef object member
-    if t != fastser_tuple_type and t != fastser_frozenset_type and t != fastser_slice_type:
+    if not fastser_is_tuple(o) and t != fastser_frozenset_type and t != fastser_slice_type:
         return 1
     if depth > d.max_depth or fastser_stack_short(d.stack_limit):
         bad(d, "a key that can be hashed", "a deeper one")
@@ -57,7 +57,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
         bad(d, "a key that can be hashed", "one that contains itself")
     entry.value = 0    # on the path
     fastser_incref(o)  # or its address might come to stand for another
-    if t == fastser_tuple_type:
+    if fastser_is_tuple(o):
         for i in range(fastser_tuple_size(o)):
             size += unfolded(d, fastser_tuple_items(o)[i], depth + 1)
             size = min(size, d.hashing.left + 1)
@@ -99,7 +99,7 @@ cdef bint leads_to_open(Decoder* d, PyObject* o) except -1:
     cdef Py_ssize_t i
     cdef MemoEntry* entry
     cdef object member
-    if fastser_type(o) == fastser_tuple_type:
+    if fastser_is_tuple(o):
         entry = memo_entry(&d.hashing.reopened, o)
         if entry == NULL:
             raise MemoryError()

@@ -66,6 +66,7 @@ cdef extern from *:
 cdef enum:
     CAN_REPEAT = 1        # kinds of types, see kind_of
     NUMBERED = 2
+    FOREIGN = 4           # not native
 
 
 cdef inline bint is_native_scalar(PyObject* t) noexcept:
@@ -91,7 +92,7 @@ cdef inline int kind_of(PyObject* t) noexcept:
         return 0
     if is_native_scalar(t):
         return 0
-    return NUMBERED
+    return NUMBERED | FOREIGN
 
 
 cdef inline bint is_level(PyObject* t) noexcept:

@@ -4,11 +4,13 @@ from typing import Any
 from typing_extensions import Buffer
 
 from fastser._core.packed import ArrowArrayExportable
+from fastser.hooks import Hooks
 
 def loads(
     data: Buffer | ArrowArrayExportable,
     *,
     safe: bool = False,
-    allow: Iterable[type] = (),
+    allow: Iterable[type | str] = (),
     max_depth: int = 1000,
+    hooks: Hooks | None = None,
 ) -> Any: ...

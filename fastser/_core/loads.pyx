@@ -15,73 +15,106 @@ from fastser._core.packed cimport Packed, frame_error, packed_view
 from fastser._core.stack cimport fastser_stack_limit
 from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS
 
-from fastser import errors as _errors
+from fastser import errors as _errors, hooks as _hooks, inspection as _inspection
+
+cdef dict _process_hooks = _hooks.PROCESS.by_name
+cdef tuple _nothing = ()
 
 
 # The same functions, called without a look at the exception: entering a try block costs as much as
 # reading a small int does.
 ctypedef PyObject* (*DecodeRoot)(Decoder*) noexcept
 ctypedef int (*WordError)(Decoder*) noexcept
+ctypedef PyObject* (*DecodeSafely)(Decoder*, PyObject*, bint, Options*) noexcept
 
 
-cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, bint safe, Py_ssize_t max_depth) noexcept:
+cdef struct Options:
+    bint safe
+    PyObject* allow           # borrowed, as the others
+    Py_ssize_t max_depth
+    PyObject* hooks           # a dict of names to hooks
+    PyObject* inspect         # of Decoder
+    PyObject* allowed         # of Decoder
+
+
+cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, Options* options) noexcept:
     """New reference: the object in d.view, or NULL with an exception.  ``owner`` keeps the memory alive."""
     cdef PyObject* o
-    cdef int collector = 0
+    if fastser_unlikely(options.safe and d.view.flags & FLAG_FOREIGN and options.inspect == NULL and options.allowed == NULL):
+        return (<DecodeSafely> decode_safely)(d, owner, writable, options)
     decoder_begin(d)
     d.at = d.view.tags
     d.end = d.view.tags + d.view.tag_count
     d.budget = d.view.frame_size * 8 if d.view.frame_size <= PY_SSIZE_T_MAX // 8 else PY_SSIZE_T_MAX
-    d.max_depth = max_depth
+    d.max_depth = options.max_depth
+    d.hooks = options.hooks
+    d.inspect = options.inspect
+    d.allowed = options.allowed
     d.stack_limit = fastser_stack_limit()
     d.owner = owner
     d.writable = writable
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
     d.foreign = d.view.flags & FLAG_FOREIGN
-    d.safe = safe
-    if not d.foreign:
-        collector = fastser_collector_pause()
+    d.collector = fastser_collector_pause()
     o = (<DecodeRoot> decode_root)(d)
-    fastser_collector_resume(collector)
+    fastser_collector_resume(d.collector)
     if o == NULL:
         (<WordError> word_error)(d)
     decoder_release(d)
     return o
 
 
-cdef PyObject* decode_frame(
-    const char* data, Py_ssize_t size, PyObject* owner, bint writable, bint safe, Py_ssize_t max_depth,
-) except NULL:
+cdef PyObject* decode_safely(Decoder* d, PyObject* owner, bint writable, Options* options) except NULL:
+    """Look at what the frame would run before it is rebuilt."""
+    cdef Options inspecting = options[0], allowing = options[0]
+    cdef list found = []
+    cdef dict allowed
+    inspecting.inspect = <PyObject*> found
+    root = taken(decode_view(d, owner, writable, &inspecting))
+    allowed = _inspection.check(root, found, <object> options.allow)
+    root = None
+    allowing.allowed = <PyObject*> allowed
+    return decode_again(d, owner, writable, &allowing)
+
+
+cdef PyObject* decode_again(Decoder* d, PyObject* owner, bint writable, Options* options) except NULL:
+    cdef PyObject* o = decode_view(d, owner, writable, options)
+    if o == NULL:
+        reraise()
+    return o
+
+
+cdef PyObject* decode_frame(const char* data, Py_ssize_t size, PyObject* owner, bint writable, Options* options) except NULL:
     cdef Decoder d
     cdef PyObject* o = NULL
     cdef int status
     status = frame_parse(data, size, &d.view, &d.copied)
     if status == FRAME_OK:
-        o = decode_view(&d, owner, writable, safe, max_depth)
+        o = decode_view(&d, owner, writable, options)
     view_release(&d.view, d.copied)
     if status != FRAME_OK:
         raise frame_error(status, data, size)
     return o
 
 
-cdef object decode_packed(Packed packed, bint safe, Py_ssize_t max_depth):
+cdef object decode_packed(Packed packed, Options* options):
     cdef Decoder d
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     try:
         packed_view(packed, &d.view)
-        return taken(decode_view(&d, <PyObject*> packed, False, safe, max_depth))
+        return taken(decode_view(&d, <PyObject*> packed, False, options))
     finally:
         view_release(&d.view, NULL)
 
 
-cdef object decode_row(ArrowRow row, bint safe, Py_ssize_t max_depth):
+cdef object decode_row(ArrowRow row, Options* options):
     cdef Decoder d
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     try:
         arrow_row_view(row, &d.view)
-        return taken(decode_view(&d, <PyObject*> row, False, safe, max_depth))
+        return taken(decode_view(&d, <PyObject*> row, False, options))
     finally:
         view_release(&d.view, NULL)
 
@@ -95,22 +128,24 @@ cdef inline object taken(PyObject* o):
     return result
 
 
-def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
+def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
     """Rebuild the object that a frame holds.
 
-    Frames are trusted as pickles are: parts that were pickled are unpickled, which can run any
-    code.  With ``safe=True`` nothing is imported, called or unpickled.
+    Frames are trusted as pickles are: rebuilding an object can import, call and unpickle, which can
+    run any code.  With ``safe=True`` nothing is imported, called or unpickled.
 
     Parameters
     ----------
     data : bytes-like, Packed, or a producer of one Arrow row
         What follows the frame in a longer buffer is not looked at.
     safe : bool
-        Refuse what would import, call or unpickle.
-    allow : sequence
-        Classes that may be rebuilt from their fields all the same.  Pickled parts are refused whatever it holds.
+        Refuse what would import, call or unpickle, before anything of it happens.
+    allow : sequence of classes and names ("package.module.Name")
+        With ``safe=True``: classes whose objects may be rebuilt all the same, from their fields alone.
     max_depth : int
-        How many containers may lie within each other.
+        How many containers and instances may lie within each other.
+    hooks : Hooks, optional
+        Those of a Serializer.  By default, those of the process.
 
     Returns
     -------
@@ -122,7 +157,7 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
     DecodeError
         The bytes are not one whole frame; the message tells what was expected, what was found and where.
     UnsafeDataError
-        With safe=True, a part would have to be unpickled.
+        With safe=True, a part would have to be imported, called or unpickled; the message tells which, and its path.
     DepthError
         The object is nested deeper than max_depth, or than this thread's stack allows.
 
@@ -133,21 +168,32 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000):
     (1, 'a')
     """
     cdef Py_buffer buffer
+    cdef Options options
+    options.safe = safe
+    options.allow = <PyObject*> allow
+    options.max_depth = max_depth
+    options.hooks = <PyObject*> _process_hooks
+    options.inspect = NULL
+    options.allowed = NULL
+    if hooks is not None:
+        hooks = hooks.by_name
+        options.hooks = <PyObject*> hooks
+    if allow is not _nothing:
+        _inspection.names(allow)    # refused here, whatever the frame holds
     if type(data) is bytes:
         return taken(decode_frame(
-            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), <PyObject*> data,
-            False, safe, max_depth))
+            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), <PyObject*> data, False, &options))
     if type(data) is Packed:
-        return decode_packed(<Packed> data, safe, max_depth)
+        return decode_packed(<Packed> data, &options)
     try:
         view = memoryview(data)
     except TypeError:
         if hasattr(data, "__arrow_c_array__"):
-            return decode_row(ArrowRow(data), safe, max_depth)
+            return decode_row(ArrowRow(data), &options)
         raise _errors.not_readable(data) from None
     PyObject_GetBuffer(view, &buffer, PyBUF_SIMPLE)
     try:
         return taken(decode_frame(
-            <const char*> buffer.buf, buffer.len, <PyObject*> view, not view.readonly, safe, max_depth))
+            <const char*> buffer.buf, buffer.len, <PyObject*> view, not view.readonly, &options))
     finally:
         PyBuffer_Release(&buffer)

@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from fastser._core.capi cimport fastser_refcount, fastser_type
+from fastser._core.capi cimport fastser_frozenset_type, fastser_is_tuple, fastser_refcount, fastser_type
 from fastser._core.encoder cimport *
 from fastser._core.ints cimport unsigned_run
 from fastser._core.kinds cimport NUMBERED, kind_of
@@ -85,18 +85,49 @@ cdef inline Py_ssize_t known_prefix(Encoder* e, PyObject** items, Py_ssize_t n) 
     return n
 
 
-cdef inline int check_open(Encoder* e, Py_ssize_t number) except -1:
+cdef inline void open_run(Encoder* e, OpenRun* run, Py_ssize_t count, bint frozen) noexcept:
+    """The objects that were numbered last are begun; close_run when they are done."""
+    run.first = e.numbers - count
+    run.count = count
+    run.strict = e.strict
+    run.called = e.called
+    run.frozen = frozen
+    run.by_address = 0
+    run.next = e.open
+    if e.track:
+        e.open = run
+
+
+cdef inline void close_run(Encoder* e, OpenRun* run) noexcept:
+    e.open = run.next
+
+
+cdef inline int check_open(Encoder* e, PyObject* o, Py_ssize_t number) except -1:
     """Before referring to an object that a reader may not have finished.
 
-    A reader fills the tuples of a run together.  Until then they may be referred to from lists, but
-    not hashed; frozensets are not even made.
+    A reader fills the objects of a run together.  Until then they may be referred to, but not be
+    hashed nor handed to a callable; frozensets are not even made.
     """
     cdef OpenRun* run = e.open
+    cdef PyObject* t = fastser_type(o)
+    if e.instances and not e.careful and e.strict and (fastser_is_tuple(o) or t == fastser_frozenset_type):
+        # Only instances let a tuple lead back to itself through keys; only a careful walk notes where single tuples begin.
+        return stop(e, STOP_CAREFUL)
     while run != NULL:
-        if run.first <= number < run.first + run.count and (run.frozen or e.hashed):
-            return stop(e, STOP_SINGLY)
+        if run.first <= number < run.first + run.count and (
+                run.frozen or run.called < e.called or (run.strict < e.strict and not run.by_address)):
+            return stop(e, STOP_RECURSIVE if run.count == 1 else STOP_SINGLY)
         run = run.next
     return 0
+
+
+cdef inline int write_reference(Encoder* e, PyObject* o) except -1:
+    """One object that has a number already."""
+    cdef Py_ssize_t number = memo_entry(&e.memo, o).value
+    check_open(e, o, number)
+    e.flags |= FLAG_REFS
+    write_tag(e, TAG_REF)
+    return write_varint(e, number)
 
 
 cdef inline int write_references(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
@@ -107,7 +138,7 @@ cdef inline int write_references(Encoder* e, PyObject** items, Py_ssize_t n) exc
     cdef Py_ssize_t i
     for i in range(n):
         numbers[i] = memo_entry(&e.memo, items[i]).value
-        check_open(e, numbers[i])
+        check_open(e, items[i], numbers[i])
         if numbers[i] > largest:
             largest = numbers[i]
     write_tag(e, TAG_REF)

@@ -93,32 +93,3 @@ cdef int rebuild_uuids(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             <PyObject*> _uuid_class, fastser_int_from_bytes(data + 16 * i, 16, True, False),
             fastser_tuple_items(<PyObject*> _safe_uuid)[safety])
     return 0
-
-
-cdef int rebuild_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    cdef Py_ssize_t i, size = 0, index = 0, first
-    cdef uint64_t count, j
-    cdef const char* data
-    cdef object payload, o
-    cdef list buffers
-    if d.safe:
-        raise _errors.unsafe("a pickled part", f"tag {d.at - d.view.tags}")
-    if not d.foreign:
-        return bad(d, "the header to announce pickled parts", "a pickled part")
-    first = number(d, n)
-    for i in range(n):
-        data = read_body(d, -1, &size, &index, False)
-        payload = memory_view(d, data, size, d.copied == NULL or index >= 0)
-        count = read_varint(d)
-        claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
-        buffers = []
-        for j in range(count):
-            data = read_body(d, -1, &size, &index, False)
-            buffers.append(memory_view(d, data, size, d.copied == NULL or index >= 0))
-        try:
-            o = _fallback.unpickle_object(payload, buffers)
-        except Exception as error:
-            raise _errors.cannot_rebuild("a pickled part", error, f"tag {d.at - d.view.tags}") from error
-        out[i] = new_reference(o)
-        set_number(d, first + i, out[i])
-    return 0

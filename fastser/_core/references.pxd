@@ -45,7 +45,7 @@ cdef inline PyObject* referred(Decoder* d, uint64_t index) except NULL:
     """New reference to a numbered object."""
     if index >= <uint64_t> d.ref_count or d.refs[index] == NULL:
         bad(d, f"a reference to one of {d.ref_count} objects, complete enough to be referred to", index)
-    if d.open != NULL and fastser_type(d.refs[index]) == fastser_tuple_type:
+    if d.open != NULL and fastser_is_tuple(d.refs[index]):
         note_open(d, index)
     fastser_incref(d.refs[index])
     return d.refs[index]

@@ -1,12 +1,12 @@
 """The columns of many rows or records at once, made a few rows at a time."""
 
 from cpython.object cimport PyObject
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastser._core.decoder cimport Decoder
-from fastser._core.leaf_runs cimport LeafRun, read_leaf_run
-from fastser._core.slots cimport slots_free
+from fastser._core.leaf_runs cimport LeafRun, open_leaf_run, read_leaf_run
+from fastser._core.slots cimport slots_free, slots_new
 
 
 cdef enum:
@@ -24,6 +24,33 @@ cdef inline void columns_free(Column* columns, Py_ssize_t width, Py_ssize_t n) n
         if columns[j].items != NULL:
             slots_free(columns[j].items, n)
     free(columns)
+
+
+cdef inline Column* open_columns(Decoder* d, Py_ssize_t width, Py_ssize_t n) except NULL:
+    """The columns of n rows, claimed already.  columns_free takes them.
+
+    Leaves are not made yet: making them a few rows at a time keeps them in the processor's cache
+    until they are put into their row.
+    """
+    cdef Py_ssize_t j
+    cdef Column* columns = <Column*> calloc(width, sizeof(Column))
+    if columns == NULL:
+        raise MemoryError()
+    try:
+        for j in range(width):
+            if n > 1 and d.at < d.end and open_leaf_run(d, d.at[0], n, &columns[j].leaves):
+                d.at += 1
+                continue
+            columns[j].leaves.tag = 0
+            columns[j].items = slots_new(n)
+            # Claimed while it was still to come: given back before it claims itself.
+            if n > 1:
+                d.budget += n
+            d.walk_items(d, columns[j].items, n)
+    except:
+        columns_free(columns, width, n)
+        raise
+    return columns
 
 
 cdef inline PyObject** read_columns(

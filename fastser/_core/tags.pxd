@@ -12,7 +12,7 @@ cdef enum:
     # Header flags.
     FLAG_LARGE = 1        # offsets and lengths have 64 bits
     FLAG_REFS = 2         # the frame refers back to numbered objects
-    FLAG_FOREIGN = 4      # Python code runs while the frame is read: parts to unpickle, time zones to look up
+    FLAG_FOREIGN = 4      # Python code runs while the frame is read: classes to import, parts to unpickle, time zones to look up
     FLAGS_KNOWN = 7
 
     # The columns, in the order of the frame and of the Arrow row.
@@ -90,6 +90,10 @@ cdef enum:
     TAG_RECORDS = 45      # shape, then items(n) for each key
     TAG_LIST_ROWS = 46    # varint width, then items(n) for each position
     TAG_TUPLE_ROWS = 47
+    TAG_NAMED_ROWS = 48   # callable, varint width, then items(n) for each position
+
+    # Instances of users' classes; numbered.
+    TAG_INSTANCES = 49    # varint 0 (no fields), or 1 + slots among the fields and a shape; callable; then items(n) for each field
 
     # NumPy; arrays numbered.
     TAG_ARRAY = 50        # dtype, varint order, varint ndim, ndim varints, n bodies
@@ -97,8 +101,12 @@ cdef enum:
     TAG_OBJECT_ARRAY = 52 # dtype, order, ndim, shape, items(n * size)
     TAG_SCALAR = 53       # dtype, one of data: n times itemsize
 
-    # Foreign objects; numbered.
+    # What runs Python code when it is read; numbered (calls and hooks once they are made).
+    TAG_GLOBAL = 54       # n times two of text: module, qualified name (empty: the module itself)
+    TAG_CALL = 55         # varint parts, callable, arguments, then what the parts tell of
     TAG_PICKLE = 56       # n times: body, varint number of buffers, that many bodies
+    TAG_HOOK = 57         # one of text: name, then items(n)
+    TAG_MEMORY = 58       # n bodies: what was a PickleBuffer
 
     # Structure.
     TAG_GENERIC = 60      # n values
@@ -115,6 +123,14 @@ cdef enum:
     BODY_BUFFER = 1       # the next of buffers
     BODY_SAME = 2         # varint: an earlier one of buffers (text and bytes)
     BODY_OF = 3           # varint: the memory of the array with that number (arrays)
+
+    # What a reducer told beside a callable and its arguments.
+    PART_STATE = 1        # items(n)
+    PART_LIST_ITEMS = 2   # lengths(n), items(total)
+    PART_DICT_ITEMS = 4   # lengths(n), items(total) keys, items(total) values
+    PART_SETTER = 8       # callable: puts the state into the object
+    PART_NEW = 16         # the callable is a class, its __new__ is called
+    PARTS_KNOWN = 31
 
     # How lengths and indices of more than one item are coded; else the item size in bytes.
     LENGTHS_CONSTANT = 0  # one varint, at least 1

@@ -1,0 +1,20 @@
+"""Classes and other callables of a frame."""
+
+from cpython.object cimport PyObject
+
+from fastser._core.decoder cimport Decoder
+from fastser._core.plans cimport ClassPlan
+
+# Borrowed: one met before, or a new one, which is a value of its own.
+cdef PyObject* read_callable(Decoder* d) except NULL
+
+# The plan of a class; None for what is no class.
+cdef ClassPlan class_plan(Decoder* d, PyObject* cls)
+
+# With safe=True, say that a class needs more than its fields; else nothing.
+cdef int refuse(Decoder* d, PyObject* cls) except -1
+
+# What takes the place of something that would run Python code, while a frame is inspected.  `cls` is a stand-in itself, or NULL.
+cdef object stand_in(Decoder* d, object what, PyObject* cls)
+
+cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1

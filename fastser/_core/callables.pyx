@@ -1,0 +1,85 @@
+"""Classes and other callables of a frame: found by name, or stood in for while a frame is inspected."""
+
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from cpython.type cimport PyType_Check
+from libc.stdint cimport uint64_t
+
+from fastser._core.capi cimport *
+from fastser._core.cursors cimport next_text, read_varint
+from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
+from fastser._core.faults cimport bad
+from fastser._core.plans cimport *
+from fastser._core.references cimport number, set_number
+from fastser._core.slots cimport new_reference
+
+from fastser import errors as _errors, fallback as _fallback, inspection as _inspection
+
+
+cdef PyObject* read_callable(Decoder* d) except NULL:
+    cdef uint64_t index = read_varint(d)
+    cdef PyObject* o
+    if d.callables == NULL:
+        d.callables = new_list(0)
+    if index:
+        if index > <uint64_t> fastser_list_size(d.callables):
+            bad(d, f"one of {fastser_list_size(d.callables)} callables", index)
+        return fastser_list_items(d.callables)[index - 1]
+    o = d.walk_value(d)
+    (<list> d.callables).append(<object> o)
+    fastser_decref(o)
+    return o
+
+
+cdef ClassPlan class_plan(Decoder* d, PyObject* cls):
+    cdef ClassPlan plan
+    if not PyType_Check(<object> cls):
+        bad(d, "a class", _errors.type_name(<object> cls))
+    plan = known_plan(cls)
+    return make_plan(<object> cls) if plan is None else plan
+
+
+cdef int refuse(Decoder* d, PyObject* cls) except -1:
+    if d.allowed != NULL:
+        raise _errors.unsafe(f"more of {_errors.class_name(<object> cls)} than its fields", f"tag {d.at - d.view.tags}")
+    return 0
+
+
+cdef object stand_in(Decoder* d, object what, PyObject* cls):
+    return noted(d, _inspection.StandIn(what, f"tag {d.at - d.view.tags}", <object> cls if cls != NULL else None))
+
+
+cdef object noted(Decoder* d, object part):
+    (<list> d.inspect).append(part)
+    return part
+
+
+cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, first = number(d, n), size = 0
+    cdef const char* text
+    cdef object module, name, o
+    if not d.foreign:
+        return bad(d, "the header to announce classes", "one")
+    for i in range(n):
+        text = next_text(d, d.text, &size)
+        module = text[:size].decode("utf-8")
+        text = next_text(d, d.text + 1, &size)
+        name = text[:size].decode("utf-8")
+        d.text += 2
+        if d.inspect:
+            o = noted(d, _inspection.StandIn(
+                f"{module}.{name}" if name else module, f"tag {d.at - d.view.tags}", None, (module, name)))
+        elif d.allowed != NULL:
+            o = (<dict> d.allowed).get(f"{module}.{name}")
+            if o is None:
+                raise _errors.unsafe(f"{module}.{name}", f"tag {d.at - d.view.tags}")
+        else:
+            user_code_begins(d)
+            try:
+                o = _fallback.resolve(module, name)
+            except Exception as error:
+                raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
+            user_code_ends(d)
+        out[i] = new_reference(o)
+        set_number(d, first + i, out[i])
+    return 0

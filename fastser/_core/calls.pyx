@@ -1,0 +1,244 @@
+"""Objects that are made again by a call: what their reducer returns, or what a hook makes of them.
+
+Such an object gets its number when a reader has made it, after the arguments.  Met again among its own arguments it
+is written again, and the outer one yields to the inner one, as with pickle.
+"""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from fastser._core.capi cimport *
+from fastser._core.encoder cimport *
+from fastser._core.globals cimport encode_reference, write_callable
+from fastser._core.kinds cimport kinds_import
+from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.numbering cimport *
+from fastser._core.plans cimport ClassPlan
+from fastser._core.runs cimport is_worth_it, write_concat
+from fastser._core.tags cimport *
+from fastser._core.text cimport TEXT_OK, text_append
+from fastser._core.units cimport encode_memory, encode_unit, mode_of, path_of
+
+import pickle as _pickle
+
+from fastser import errors as _errors, fallback as _fallback
+
+cnp.import_array()
+kinds_import()
+
+cdef object _buffer_class = _pickle.PickleBuffer
+cdef object _Reduced = _fallback.Reduced
+
+# What pickle raises on what only cloudpickle can carry.
+cdef tuple _refusals = (_pickle.PicklingError, AttributeError, TypeError)
+
+
+cdef object reduced(Encoder* e, PyObject* o):
+    """What the reducer of an object returned: parts, or a name; None where it refuses and a pickle may know better."""
+    if not e.careful:
+        stop(e, STOP_CAREFUL)
+    if fastser_type(o) == fastser_tuple_type or fastser_type(o) == fastser_frozenset_type:
+        found = _Reduced(0, type(<object> o), (list(<object> o),), None, [], [], [], None)
+    else:
+        try:
+            found = _fallback.reduce(<object> o)
+        except RecursionError as error:
+            raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
+        except Exception as error:
+            if isinstance(error, _refusals) and e.fallback == FALLBACK_CLOUDPICKLE:
+                return None
+            raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+    keep(e, found)
+    return found
+
+
+cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1:
+    cdef object found
+    if type(<object> o) is _buffer_class:
+        if not e.careful:
+            return stop(e, STOP_CAREFUL)
+        return encode_memory(e, o)
+    found = reduced(e, o)
+    if found is None:
+        return encode_unit(e, o)
+    if type(found) is str:
+        return encode_reference(e, o, found)
+    encode_reduced(e, &o, 1, 1, [found], plan is not None and plan.has_setstate)
+    return 0
+
+
+cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, ClassPlan plan) except -1:
+    cdef list found = []
+    cdef object first, other
+    cdef Py_ssize_t i, distinct
+    if type(<object> items[0]) is _buffer_class:
+        return 0
+    if not e.careful:
+        return stop(e, STOP_CAREFUL)
+    distinct = number_run(e, items, k)
+    e.numbers -= distinct
+    unnumber_run(e, items, distinct)
+    if not is_worth_it(distinct, n):
+        return 0
+    for i in range(distinct):
+        other = reduced(e, items[i])
+        if other is None or type(other) is str:
+            break
+        if i == 0:
+            first = other
+        elif other.call is not first.call or other.parts != first.parts or other.setter is not first.setter:
+            break
+        found.append(other)
+    if not found or not is_worth_it(len(found), n):
+        return 0
+    return encode_reduced(e, items, len(found), n, found, plan.has_setstate)
+
+
+cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, list found, bint has_setstate) except -1:
+    cdef size_t mark = e.blocks.size
+    cdef object first = found[0], one
+    cdef int parts = first.parts
+    cdef bint strict_state
+    descend(e, items[0])
+    write_concat(e, k, n)
+    e.flags |= FLAG_FOREIGN
+    e.instances = 1
+    write_tag(e, TAG_CALL)
+    write_varint(e, parts)
+    write_callable(e, <PyObject*> first.call)
+    e.strict += 1
+    e.called += 1
+    write_arguments(e, k, found)
+    e.strict -= 1
+    e.called -= 1
+    if number_made(e, items, k):
+        blocks_leave(e, mark)
+        e.depth -= 1
+        return k
+    if parts & PART_LIST_ITEMS:
+        write_sequences(e, [one.items for one in found], None)
+    if parts & PART_DICT_ITEMS:
+        write_sequences(e, [one.keys for one in found], [one.values for one in found])
+    if parts & PART_STATE:
+        strict_state = has_setstate or parts & PART_SETTER
+        e.strict += strict_state
+        e.called += strict_state
+        write_column(e, [one.state for one in found])
+        e.strict -= strict_state
+        e.called -= strict_state
+    if parts & PART_SETTER:
+        write_callable(e, <PyObject*> first.setter)
+    blocks_leave(e, mark)
+    e.depth -= 1
+    return k
+
+
+cdef bint number_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
+    """Number objects whose arguments are written; whether the only one was written among them, and yields to that."""
+    cdef MemoEntry* entry
+    if not e.track:
+        e.numbers += k
+        if k == 1:
+            write_varint(e, 0)
+        return False
+    if k > 1:
+        if number_run(e, items, k) < k:
+            stop(e, STOP_SINGLY)
+        return False
+    entry = memo_entry(&e.memo, items[0])
+    if entry == NULL:
+        raise MemoryError()
+    if entry.value >= 0:
+        e.flags |= FLAG_REFS
+        write_varint(e, entry.value + 1)
+        return True
+    write_varint(e, 0)
+    entry.value = e.numbers
+    e.numbers += 1
+    return False
+
+
+cdef int write_column(Encoder* e, list column) except -1:
+    """Items of a list that something else keeps alive."""
+    cdef Py_ssize_t i, k = len(column)
+    cdef PyObject** block = block_new(e, k)
+    for i in range(k):
+        block[i] = fastser_list_items(<PyObject*> column)[i]
+    return e.walk_items(e, block, k)
+
+
+cdef int write_arguments(Encoder* e, Py_ssize_t k, list found) except -1:
+    """Tuples of arguments: columns where all are of one length."""
+    cdef Py_ssize_t j, width = len(found[0].arguments)
+    cdef object one
+    for one in found:
+        if len(one.arguments) != width:
+            write_varint(e, 0)
+            return write_sequences(e, [one.arguments for one in found], None)
+    write_varint(e, width + 1)
+    for j in range(width):
+        write_column(e, [one.arguments[j] for one in found])
+    return 0
+
+
+cdef int write_sequences(Encoder* e, list sequences, list more) except -1:
+    """The lengths of the sequences, all their items, and as many more."""
+    cdef Py_ssize_t i, k = len(sequences)
+    cdef uint64_t* lengths = <uint64_t*> block_new(e, k)
+    cdef uint64_t largest = 0
+    cdef list items = []
+    for i in range(k):
+        lengths[i] = len(sequences[i])
+        items.extend(sequences[i])
+        if lengths[i] > largest:
+            largest = lengths[i]
+    write_lengths(e, lengths, k, largest)
+    if items:
+        e.strict += more is not None
+        write_column(e, items)
+        e.strict -= more is not None
+    if more is not None and items:
+        items = []
+        for sequence in more:
+            items.extend(sequence)
+        write_column(e, items)
+    return 0
+
+
+cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, object hook) except -1:
+    cdef list payloads = []
+    cdef size_t mark = e.blocks.size
+    cdef Py_ssize_t i
+    cdef object name = hook.name
+    if not e.careful:
+        return stop(e, STOP_CAREFUL)
+    if e.track:
+        i = k
+        k = number_run(e, items, k)
+        e.numbers -= k
+        unnumber_run(e, items, k)
+    if not is_worth_it(k, n):
+        return 0
+    for i in range(k):
+        try:
+            payloads.append(hook.encode(<object> items[i]))
+        except Exception as error:
+            raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
+    keep(e, payloads)
+    descend(e, items[0])
+    write_concat(e, k, n)
+    e.flags |= FLAG_FOREIGN
+    e.instances = 1
+    write_tag(e, TAG_HOOK)
+    if text_append(&e.columns, <PyObject*> name) != TEXT_OK:
+        return text_failed(e)
+    e.strict += 1
+    e.called += 1
+    write_column(e, payloads)
+    e.strict -= 1
+    e.called -= 1
+    number_made(e, items, k)
+    blocks_leave(e, mark)
+    e.depth -= 1
+    return k

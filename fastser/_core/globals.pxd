@@ -1,0 +1,10 @@
+from cpython.object cimport PyObject
+
+from fastser._core.encoder cimport Encoder
+
+
+# An object by module and name (asked of fallback, or the name that its reducer told), or by value.
+cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1
+
+# A class or something else to call: its number in the message, or a new one and the value.
+cdef int write_callable(Encoder* e, PyObject* callable) except -1

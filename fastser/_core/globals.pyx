@@ -1,0 +1,50 @@
+"""Objects that are found by their names: classes, functions, modules."""
+
+from cpython.object cimport PyObject
+from cpython.type cimport PyType_Check
+
+from fastser._core.encoder cimport *
+from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.plans cimport *
+from fastser._core.tags cimport *
+from fastser._core.text cimport TEXT_OK, text_append
+from fastser._core.units cimport encode_unit, mode_of, number_one, path_of
+
+from fastser import errors as _errors, fallback as _fallback
+
+
+cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
+    cdef ClassPlan plan
+    cdef object found
+    cdef object part
+    if not e.careful:
+        plan = known_plan(o) if PyType_Check(<object> o) else None
+        if plan is None or not is_found(o, plan):
+            return stop(e, STOP_CAREFUL)
+        found = (plan.module, plan.name)
+    else:
+        try:
+            found = _fallback.reference(<object> o, mode_of(e), name)
+        except Exception as error:
+            raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+        if found is None:
+            return encode_unit(e, o)
+    number_one(e, o)
+    e.flags |= FLAG_FOREIGN
+    write_tag(e, TAG_GLOBAL)
+    for part in found:
+        if text_append(&e.columns, <PyObject*> part) != TEXT_OK:
+            return text_failed(e)
+    return 0
+
+
+cdef int write_callable(Encoder* e, PyObject* callable) except -1:
+    cdef MemoEntry* entry = memo_entry(&e.classes, callable)
+    if entry == NULL:
+        raise MemoryError()
+    if entry.value >= 0:
+        return write_varint(e, entry.value + 1)
+    entry.value = e.class_count
+    e.class_count += 1
+    write_varint(e, 0)
+    return e.walk_value(e, callable)

@@ -1,0 +1,219 @@
+"""Instances of users' classes by their fields, and named tuples: columns, where many are of one class."""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from libc.string cimport memmove
+
+from fastser._core.buffer cimport append_varint, buffer_reserve
+from fastser._core.capi cimport *
+from fastser._core.encoder cimport *
+from fastser._core.globals cimport write_callable
+from fastser._core.kinds cimport kinds_import
+from fastser._core.numbering cimport *
+from fastser._core.plans cimport ClassPlan
+from fastser._core.records cimport write_shape
+from fastser._core.runs cimport RUN_MIN, is_worth_it, write_concat
+from fastser._core.shapes cimport gather_keys, keys_equal
+from fastser._core.tags cimport *
+
+cnp.import_array()
+kinds_import()
+
+cdef enum:
+    UNUSUAL = -1
+
+
+cdef extern from "Python.h":
+    # New reference.
+    PyObject* instance_dict "PyObject_GenericGetDict"(PyObject* o, void* context) except NULL
+
+
+cdef Py_ssize_t gather_fields(
+    Encoder* e, PyObject* o, ClassPlan plan, PyObject** names, PyObject** values, Py_ssize_t stride, Py_ssize_t room, Py_ssize_t* slots,
+) except -2:
+    """Fill the names of the fields that are set and their values, ``stride`` apart; how many, the slots first, or UNUSUAL."""
+    cdef Py_ssize_t i, j, size, count = 0
+    cdef PyObject* value
+    cdef PyObject* dictionary
+    for i in range(plan.slot_count):
+        value = (<PyObject**> (<char*> o + plan.slot_offsets[i]))[0]
+        if value != NULL:
+            if count == room:
+                return UNUSUAL
+            names[count] = fastser_tuple_items(<PyObject*> plan.slot_names)[i]
+            values[count * stride] = value
+            count += 1
+    slots[0] = count
+    if not plan.has_dict:
+        return count
+    dictionary = instance_dict(o, NULL)
+    fastser_decref(dictionary)    # the instance holds it
+    if fastser_type(dictionary) != fastser_dict_type:
+        return UNUSUAL
+    if fastser_refcount(dictionary) > 1 and not e.all_shared:
+        stop(e, STOP_CAREFUL)    # its values may be met there too, whatever their reference counts say
+    size = fastser_dict_size(dictionary)
+    if count + size > room or not gather_keys(dictionary, names + count, values + count * stride, stride):
+        return UNUSUAL
+    for i in range(count if size else 0):
+        for j in range(count, count + size):
+            if keys_equal(names + i, names + j, 1):
+                return UNUSUAL
+    return count + size
+
+
+cdef inline int write_form(Encoder* e, PyObject** names, Py_ssize_t count, Py_ssize_t slots) except -1:
+    """The tag and which fields there are; 0 where `text` does not take their names."""
+    cdef size_t tags = e.columns.tags.size
+    write_tag(e, TAG_INSTANCES)
+    append_varint(&e.columns.tags, 1 + slots if count else 0)
+    if count and not write_shape(e, names, count):
+        e.columns.tags.size = tags
+        return 0
+    return 1
+
+
+cdef bint encode_instance(Encoder* e, PyObject* o, ClassPlan plan) except -1:
+    cdef size_t pairs = e.pairs.size, mark = e.blocks.size
+    cdef PyObject** fields
+    cdef Py_ssize_t i, count, slots = 0, room = plan.slot_count
+    cdef PyObject* dictionary
+    if plan.has_dict:
+        dictionary = instance_dict(o, NULL)
+        room += fastser_dict_size(dictionary) if fastser_type(dictionary) == fastser_dict_type else 0
+        fastser_decref(dictionary)
+    if room > MAX_SHAPE_KEYS:
+        return False
+    if e.careful:
+        fields = block_new(e, 2 * room)
+    elif buffer_reserve(&e.pairs, 2 * room * sizeof(PyObject*)) < 0:
+        raise MemoryError()
+    else:
+        fields = <PyObject**> (e.pairs.data + pairs)
+    count = gather_fields(e, o, plan, fields, fields + room, 1, room, &slots)
+    if count == UNUSUAL:
+        blocks_drop(e, mark)
+        return False
+    if e.careful:
+        # What lies between names and values is not owned.
+        memmove(fields + count, fields + room, count * sizeof(PyObject*))
+        room = count
+        block_own(e, 2 * count)
+    if not write_form(e, fields, count, slots):
+        blocks_leave(e, mark)
+        return False
+    e.instances = 1
+    e.flags |= FLAG_FOREIGN
+    if not e.careful:
+        e.pairs.size += 2 * room * sizeof(PyObject*)
+    if not e.track:
+        descend(e, o)
+    number_run(e, &o, 1)
+    if e.track:
+        descend(e, o)
+    write_callable(e, fastser_type(o))
+    for i in range(count):
+        if not e.careful:
+            fields = <PyObject**> (e.pairs.data + pairs)    # the stack may have moved
+        e.walk_value(e, fields[room + i])
+    e.pairs.size = pairs
+    ascend(e, &o, 1, True)
+    return True
+
+
+cdef Py_ssize_t encode_instance_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, ClassPlan plan) except -1:
+    cdef PyObject* names[MAX_SHAPE_KEYS]
+    cdef PyObject* values[MAX_SHAPE_KEYS]
+    cdef size_t mark = e.blocks.size, tags
+    cdef Py_ssize_t i, j, first, slots = 0, others = 0, width
+    cdef PyObject** columns
+    cdef PyObject** keys
+    cdef OpenRun run
+    width = gather_fields(e, items[0], plan, names, values, 1, MAX_SHAPE_KEYS, &slots)
+    if width == UNUSUAL:
+        return 0
+    # The names, then the values of each.
+    keys = block_new(e, width * (k + 1))
+    columns = keys + width
+    for i in range(k):
+        if gather_fields(e, items[i], plan, keys, columns + i, k, width, &others) != width or others != slots \
+                or not keys_equal(keys, names, width):
+            break
+    else:
+        i = k
+    if not is_worth_it(i, n):
+        blocks_drop(e, mark)
+        return 0
+    descend(e, items[0])
+    first = number_run(e, items, i)
+    if first < i:
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= 1
+        blocks_drop(e, mark)
+        return 0
+    for j in range(width):
+        keys[j] = names[j]
+    # Close the gaps.
+    for j in range(width):
+        memmove(columns + j * i, columns + j * k, i * sizeof(PyObject*))
+    block_own(e, width * (i + 1))
+    tags = e.columns.tags.size
+    write_concat(e, i, n)
+    if not write_form(e, keys, width, slots):
+        e.columns.tags.size = tags
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= 1
+        blocks_leave(e, mark)
+        return 0
+    e.instances = 1
+    e.flags |= FLAG_FOREIGN
+    open_run(e, &run, i, False)
+    run.by_address = plan.hashes_address
+    write_callable(e, fastser_type(items[0]))
+    for j in range(width):
+        e.walk_items(e, columns + j * i, i)
+    close_run(e, &run)
+    ascend(e, items, i, True)
+    blocks_leave(e, mark)
+    return i
+
+
+cdef Py_ssize_t encode_row_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, ClassPlan plan) except -1:
+    cdef size_t mark = e.blocks.size
+    cdef Py_ssize_t i, j, first, width = fastser_tuple_size(items[0])
+    cdef PyObject** columns
+    cdef OpenRun run
+    i = 0
+    while i < k and fastser_tuple_size(items[i]) == width:
+        i += 1
+    if not is_worth_it(i, n):
+        return 0
+    k = i
+    descend(e, items[0])
+    first = number_run(e, items, k)
+    if not is_worth_it(first, n):
+        e.numbers -= first
+        unnumber_run(e, items, first)
+        e.depth -= 1
+        return 0
+    k = first
+    columns = block_new(e, width * k)
+    for i in range(k):
+        for j in range(width):
+            columns[j * k + i] = fastser_tuple_items(items[i])[j]
+    block_own(e, width * k)
+    e.instances = 1
+    e.flags |= FLAG_FOREIGN
+    write_concat(e, k, n)
+    open_run(e, &run, k, False)
+    write_tag(e, TAG_NAMED_ROWS)
+    append_varint(&e.columns.tags, width)
+    write_callable(e, fastser_type(items[0]))
+    for j in range(width):
+        e.walk_items(e, columns + j * k, k)
+    close_run(e, &run)
+    ascend(e, items, k, True)
+    blocks_leave(e, mark)
+    return k

@@ -1,0 +1,34 @@
+"""What is known of classes: decided once in Python, kept until the class changes."""
+
+from cpython.object cimport PyObject
+
+
+cdef enum:
+    PLAN_FIELDS = 1
+    PLAN_ROWS = 2
+    PLAN_REFERENCE = 3
+    PLAN_REDUCE = 4
+    PLAN_PICKLE = 5
+
+
+cdef class ClassPlan:
+    cdef int kind                 # PLAN_...
+    cdef unsigned int version     # of the class, when this was decided
+    cdef tuple slot_names         # FIELDS: exact strs, interned
+    cdef Py_ssize_t* slot_offsets # where they lie in an instance
+    cdef Py_ssize_t slot_count
+    cdef bint has_dict            # FIELDS: instances have a __dict__
+    cdef bint hashes_address      # its objects can be hashed before they are complete
+    cdef bint has_setstate
+    cdef str module               # where an importable class says it is; None if that takes a closer look
+    cdef str name
+
+
+# The plan, or None where there is none yet or the class has changed.  Runs no Python code.
+cdef ClassPlan known_plan(PyObject* cls)
+
+# Decide, in Python.
+cdef ClassPlan make_plan(object cls)
+
+# Whether a class is where it says it is, as far as can be told without running Python code.
+cdef bint is_found(PyObject* cls, ClassPlan plan) noexcept

@@ -1,0 +1,10 @@
+"""What is made by running Python code: calls, hooks, pickles, and the memory that they ask for."""
+
+from cpython.object cimport PyObject
+
+from fastser._core.decoder cimport Decoder
+
+cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1
+cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1
+cdef int rebuild_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1
+cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1

@@ -1,0 +1,238 @@
+"""What is made by running Python code: calls, hooks, pickles, and the memory that they ask for."""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+
+from fastser._core.array_views cimport memory_view
+from fastser._core.arrays cimport fastser_plain_import
+from fastser._core.bodies cimport read_body
+from fastser._core.callables cimport read_callable, stand_in
+from fastser._core.capi cimport *
+from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read_varint, unbacked
+from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
+from fastser._core.faults cimport bad
+from fastser._core.hashing cimport check_hashable
+from fastser._core.references cimport number, referred, set_number
+from fastser._core.slots cimport new_reference, slots_free, slots_new
+from fastser._core.tags cimport *
+
+from fastser import errors as _errors, fallback as _fallback
+
+cnp.import_array()
+fastser_plain_import()
+
+
+cdef list read_values(Decoder* d, Py_ssize_t n):
+    """n items as a list, which is empty for n = 0."""
+    cdef list items = []
+    cdef Py_ssize_t i
+    cdef PyObject** slots
+    if n == 0:
+        return items
+    slots = slots_new(n)
+    try:
+        d.walk_items(d, slots, n)
+        items = [<object> slots[i] for i in range(n)]
+    finally:
+        slots_free(slots, n)
+    return items
+
+
+cdef list read_pieces(Decoder* d, Py_ssize_t n, bint pairs):
+    """n lists of any lengths, or n lists of pairs, which lie as all first and all second ones."""
+    cdef Py_ssize_t i, j, total, at = 0
+    cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef list items, seconds, pieces = []
+    if lengths == NULL:
+        raise MemoryError()
+    try:
+        total = read_lengths(d, lengths, n)
+        items = read_values(d, total)
+        if pairs:
+            seconds = read_values(d, total)
+            for key in items:
+                check_hashable(d, <PyObject*> key)
+            items = list(zip(items, seconds))
+        for i in range(n):
+            j = <Py_ssize_t> lengths[i]
+            pieces.append(items[at:at + j])
+            at += j
+    finally:
+        free(lengths)
+    return pieces
+
+
+cdef list read_arguments(Decoder* d, Py_ssize_t n):
+    """n tuples or lists of arguments."""
+    cdef uint64_t width = read_varint(d)
+    cdef Py_ssize_t i, j
+    cdef list columns
+    if width == 0:
+        return read_pieces(d, n, False)
+    if <uint64_t> n > <uint64_t> d.budget // width:
+        unbacked(d, n * width)
+    columns = [read_values(d, n) for j in range(<Py_ssize_t> width - 1)]
+    return list(zip(*columns)) if columns else [()] * n
+
+
+cdef object apply(Decoder* d, object call, object arguments):
+    user_code_begins(d)
+    try:
+        o = call(*arguments)
+    except Exception as error:
+        raise _errors.cannot_rebuild(_errors.call_of(call), error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
+    return o
+
+
+cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef uint64_t parts = read_varint(d), index
+    cdef Py_ssize_t i, first
+    cdef object call, setter = None, new
+    cdef list arguments, listed = [], pairs = [], states = []
+    if not d.foreign:
+        return bad(d, "the header to announce calls", "one")
+    if parts > PARTS_KNOWN:
+        return bad(d, f"parts of at most {PARTS_KNOWN}", parts)
+    if d.allowed != NULL:
+        raise _errors.unsafe("a call", f"tag {d.at - d.view.tags}")
+    descend(d)
+    call = <object> read_callable(d)
+    arguments = read_arguments(d, n)
+    if n == 1:
+        index = read_varint(d)
+        if index:
+            # It was met among its own arguments, and made there.
+            out[0] = referred(d, index - 1)
+            d.depth -= 1
+            return 0
+    first = number(d, n)
+    if d.inspect:
+        for i in range(n):
+            out[i] = new_reference(stand_in(d, "a call", <PyObject*> call))
+            set_number(d, first + i, out[i])
+            (<object> out[i]).parts.extend(enumerate(arguments[i]))
+    else:
+        for i in range(n):
+            if parts & PART_NEW:
+                new = getattr(call, "__new__", None)
+                out[i] = new_reference(apply(d, new, (call, *arguments[i])))
+            else:
+                out[i] = new_reference(apply(d, call, arguments[i]))
+            set_number(d, first + i, out[i])
+    if parts & PART_LIST_ITEMS:
+        listed = read_pieces(d, n, False)
+        for i in range(n):
+            put(d, out[i], _fallback.add_items, listed[i])
+    if parts & PART_DICT_ITEMS:
+        pairs = read_pieces(d, n, True)
+        for i in range(n):
+            put(d, out[i], _fallback.add_pairs, pairs[i])
+    if parts & PART_STATE:
+        states = read_values(d, n)
+        if parts & PART_SETTER:
+            setter = <object> read_callable(d)
+        for i in range(n):
+            put(d, out[i], _fallback.set_state if setter is None else setter, states[i])
+    d.depth -= 1
+    return 0
+
+
+cdef int put(Decoder* d, PyObject* o, object how, object what) except -1:
+    """Into an object that was made already."""
+    if d.inspect:
+        (<object> o).parts.append((None, what))
+        return 0
+    user_code_begins(d)
+    try:
+        how(<object> o, what)
+    except Exception as error:
+        raise _errors.cannot_rebuild(f"a {_errors.type_name(<object> o)}", error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
+    return 0
+
+
+cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, first, size = 0
+    cdef const char* text = next_text(d, d.text, &size)
+    cdef object name = text[:size].decode("utf-8"), hook = None
+    cdef list payloads
+    cdef uint64_t index
+    d.text += 1
+    if not d.foreign:
+        return bad(d, "the header to announce hooks", "one")
+    if d.allowed != NULL:
+        raise _errors.unsafe(f"the hook {name!r}", f"tag {d.at - d.view.tags}")
+    if not d.inspect:
+        hook = (<dict> d.hooks).get(name)
+        if hook is None:
+            raise _errors.missing_hook(name, f"tag {d.at - d.view.tags}")
+    descend(d)
+    payloads = read_values(d, n)
+    if n == 1:
+        index = read_varint(d)
+        if index:
+            out[0] = referred(d, index - 1)
+            d.depth -= 1
+            return 0
+    first = number(d, n)
+    for i in range(n):
+        if d.inspect:
+            o = stand_in(d, f"the hook {name!r}", NULL)
+            o.parts.append((None, payloads[i]))
+        else:
+            user_code_begins(d)
+            try:
+                o = hook.decode(payloads[i])
+            except Exception as error:
+                raise _errors.cannot_rebuild(f"what the hook {name!r} packed", error, f"tag {d.at - d.view.tags}") from error
+            user_code_ends(d)
+        out[i] = new_reference(o)
+        set_number(d, first + i, out[i])
+    d.depth -= 1
+    return 0
+
+
+cdef object read_memory(Decoder* d):
+    cdef Py_ssize_t size = 0, index = 0
+    cdef const char* data = read_body(d, -1, &size, &index, False)
+    return memory_view(d, data, size, d.copied == NULL or index >= 0)
+
+
+cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, first = number(d, n)
+    for i in range(n):
+        out[i] = new_reference(read_memory(d))
+        set_number(d, first + i, out[i])
+    return 0
+
+
+cdef int rebuild_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, j, first
+    cdef uint64_t count
+    cdef object payload, o
+    cdef list buffers
+    if not d.foreign:
+        return bad(d, "the header to announce pickled parts", "a pickled part")
+    if d.allowed != NULL:
+        raise _errors.unsafe("a pickled part", f"tag {d.at - d.view.tags}")
+    first = number(d, n)
+    for i in range(n):
+        payload = read_memory(d)
+        count = read_varint(d)
+        claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
+        buffers = [read_memory(d) for j in range(<Py_ssize_t> count)]
+        if d.inspect:
+            o = stand_in(d, "a pickled part", NULL)
+        else:
+            user_code_begins(d)
+            try:
+                o = _fallback.unpickle_object(payload, buffers)
+            except Exception as error:
+                raise _errors.cannot_rebuild("a pickled part", error, f"tag {d.at - d.view.tags}") from error
+            user_code_ends(d)
+        out[i] = new_reference(o)
+        set_number(d, first + i, out[i])
+    return 0

@@ -1,0 +1,98 @@
+"""What is packed without a look inside: objects that are pickled as one unit, and the memory of buffers."""
+
+from cpython.object cimport PyObject
+
+from fastser._core.columns cimport Body
+from fastser._core.encoder cimport *
+from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.tags cimport *
+from fastser._core.text cimport TEXT_OK, data_append
+
+from fastser import errors as _errors, fallback as _fallback, locate as _locate
+
+
+cdef object mode_of(Encoder* e):
+    if e.fallback == FALLBACK_NONE:
+        return None
+    return "cloudpickle" if e.fallback == FALLBACK_CLOUDPICKLE else "pickle"
+
+
+cdef object path_of(Encoder* e, PyObject* o):
+    return _locate.locate(<object> e.root, <object> o)
+
+
+cdef int number_one(Encoder* e, PyObject* o) except -1:
+    cdef MemoEntry* entry
+    if e.track:
+        entry = memo_entry(&e.memo, o)
+        if entry == NULL:
+            raise MemoryError()
+        entry.value = e.numbers
+    e.numbers += 1
+    return 0
+
+
+cdef int encode_unit(Encoder* e, PyObject* o) except -1:
+    if not e.careful:
+        return stop(e, STOP_CAREFUL)
+    number_one(e, o)
+    return encode_units(e, &o, 1)
+
+
+cdef int encode_units(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i
+    if not e.careful:
+        return stop(e, STOP_CAREFUL)
+    write_tag(e, TAG_PICKLE)
+    e.flags |= FLAG_FOREIGN
+    for i in range(n):
+        write_unit(e, items[i])
+    return 0
+
+
+cdef int write_unit(Encoder* e, PyObject* o) except -1:
+    cdef object payload, buffers, buffer
+    if e.fallback == FALLBACK_NONE:
+        raise _errors.needs_fallback(path_of(e, o), _errors.type_name(<object> o))
+    try:
+        payload, buffers = _fallback.pickle_object(<object> o, mode_of(e))
+        buffers = [buffer.raw() for buffer in buffers]
+    except RecursionError as error:
+        raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
+    except Exception as error:
+        raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+    write_memory(e, payload)
+    write_varint(e, len(buffers))
+    for buffer in buffers:
+        write_memory(e, buffer)
+    return 0
+
+
+cdef int encode_memory(Encoder* e, PyObject* o) except -1:
+    cdef object memory
+    try:
+        memory = (<object> o).raw()
+    except Exception as error:
+        raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+    number_one(e, o)
+    e.flags |= FLAG_FOREIGN
+    write_tag(e, TAG_MEMORY)
+    return write_memory(e, memory)
+
+
+cdef int write_memory(Encoder* e, object memory) except -1:
+    """Bytes or a memoryview as a body."""
+    cdef const unsigned char[::1] view
+    cdef Body* body
+    cdef Py_ssize_t size = len(memory)
+    cdef object owner = memoryview(memory).cast("B")
+    view = owner
+    if size < BYTES_BODY_MIN:
+        write_tag(e, BODY_INLINE)
+        if data_append(&e.columns, <const char*> &view[0] if size else NULL, size) != TEXT_OK:
+            return text_failed(e)
+        return 0
+    body = body_new(e, <PyObject*> owner)
+    body.data = <const char*> &view[0]
+    body.size = size
+    return write_tag(e, BODY_BUFFER)

@@ -1,0 +1,130 @@
+"""What a frame would run: read with ``safe=True`` it is rebuilt once with stand-ins, and those are looked at, before anything happens."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastser import errors, fallback, locate
+
+_INSTANCE = "an instance"
+
+
+class StandIn:
+    """Takes the place of what only Python code could make.
+
+    Parameters
+    ----------
+    what : str
+        For messages.
+    place : str
+        Where in the frame it was read.
+    cls : StandIn or object, optional
+        The class or callable that makes it.
+    reference : (str, str), optional
+        Module and name, of what is found by them.
+    """
+
+    __slots__ = ("what", "place", "cls", "reference", "parts")
+
+    def __init__(self, what: str, place: str, cls: Any = None, reference: tuple[str, str] | None = None) -> None:
+        self.what = what
+        self.place = place
+        self.cls = cls
+        self.reference = reference
+        self.parts: list[tuple[Any, Any]] = []  # names or places, and what lies there
+
+    def __str__(self) -> str:
+        if self.cls is None:
+            return self.what
+        return f"{self.what} of {self.cls}"
+
+
+def names(allow: Iterable[type | str]) -> dict[str, type | None]:
+    """Return the names of what may be rebuilt from fields, with the classes where they were given.
+
+    Raises
+    ------
+    TypeError
+        There is something else than classes and names among them.
+    """
+    if isinstance(allow, (str, bytes)) or not isinstance(allow, Iterable):
+        raise errors.bad_option("allow", "a sequence of classes and their names", allow)
+    allowed: dict[str, type | None] = {}
+    for entry in allow:
+        if isinstance(entry, type):
+            allowed[f"{entry.__module__}.{entry.__qualname__}"] = entry
+        elif type(entry) is str:
+            allowed.setdefault(entry)
+        else:
+            raise errors.bad_option("allow", "a sequence of classes and their names", entry)
+    return allowed
+
+
+def check(root: Any, found: list[StandIn], allow: Iterable[type | str]) -> dict[str, type]:
+    """Return the classes, by name, that a frame needs, or refuse it.
+
+    Parameters
+    ----------
+    root : object
+        What was read, with stand-ins.
+    found : list of StandIn
+        All of them, in the order of the frame.
+    allow : sequence of classes and names
+
+    Raises
+    ------
+    UnsafeDataError
+        Something else than the fields of these classes is needed.
+    """
+    allowed = names(allow)
+    for part in found:
+        is_allowed = str(part) in allowed if part.reference else part.what == _INSTANCE and isinstance(part.cls, StandIn)
+        if not is_allowed:
+            raise errors.unsafe(str(part), _path(root, part) or part.place)
+    classes: dict[str, type] = {}
+    for part in found:
+        if part.reference:
+            cls = allowed[str(part)]
+            if cls is None:
+                try:
+                    cls = fallback.resolve(*part.reference)
+                except Exception as error:
+                    raise errors.cannot_find(*part.reference, error, part.place) from error
+            if not isinstance(cls, type):
+                raise errors.unsafe(f"{part}, which is no class,", _path(root, part) or part.place)
+            classes[str(part)] = cls
+        elif fallback.protocol_plan(classes[str(part.cls)]).kind not in ("FIELDS", "ROWS"):
+            raise errors.unsafe(f"more of {part.cls} than its fields", _path(root, part) or part.place)
+    return classes
+
+
+def _path(root: Any, target: StandIn) -> str | None:
+    """Where a stand-in lies, or the first thing that is made by it."""
+    parts = locate.Parts()
+    if root is target or isinstance(root, StandIn) and root.cls is target:
+        return "$"
+    walks: list[Iterator[locate.Part]] = [_parts_of(root, parts)]
+    segments = ["$"]
+    seen = {id(root)}
+    while walks:
+        for part, word, argument in walks[-1]:
+            if part is target or isinstance(part, StandIn) and part.cls is target:
+                return "".join(segments) + word(argument)
+            if id(part) not in seen:
+                seen.add(id(part))
+                walks.append(_parts_of(part, parts))
+                segments.append(word(argument))
+                break
+        else:
+            walks.pop()
+            segments.pop()
+    return None
+
+
+def _parts_of(obj: Any, parts: locate.Parts) -> Iterator[locate.Part]:
+    if not isinstance(obj, StandIn):
+        return (parts.of(obj) if parts.native(obj) else None) or iter(())
+    return ((part, _place, place) for place, part in obj.parts)
+
+
+def _place(place: Any) -> str:
+    return "" if place is None else f".{place}" if type(place) is str else f"[{place}]"
