@@ -300,7 +300,8 @@ class Serializer:
     _hooks: hooks.Hooks | None = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "allow", tuple(self.allow))
+        if isinstance(self.allow, Iterable) and not isinstance(self.allow, str):
+            object.__setattr__(self, "allow", tuple(self.allow))
         self.loads(self.dumps(None))  # a wrong option is refused here, in the words of the function it is for
 
     def register(
