@@ -6,7 +6,7 @@
 from fastser._core.loads import loads
 from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
-from fastser.api import Serializer, dump, load
+from fastser.api import Serializer, dump, load, register
 from fastser.errors import DecodeError, DepthError, EncodeError, FastserError, UnsafeDataError
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "loads",
     "pack",
+    "register",
 ]
 
 __version__ = "0.1.0"

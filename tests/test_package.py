@@ -175,6 +175,7 @@ def test_public_names():
         "load",
         "loads",
         "pack",
+        "register",
     ]  # fmt: skip
     for name in fastser.__all__:
         assert getattr(fastser, name).__doc__, f"fastser.{name} has no docstring"
