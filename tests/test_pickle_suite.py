@@ -1,0 +1,190 @@
+"""CPython's own tests of pickle, as the running interpreter has them, over fastser: what pickle keeps, fastser keeps.
+
+Which of them look at pickle's bytes, not at what comes back, is found by controls: pickle and cloudpickle with their bytes compressed.
+What fails for a control says nothing about another format. Those tests are listed, with the reason, and the list is held to be exact.
+"""
+
+import pickle
+import random
+import unittest
+import zlib
+
+import cloudpickle
+import fastser
+import pytest
+
+pytestmark = pytest.mark.core
+
+pickletester = pytest.importorskip("test.pickletester", reason="this interpreter comes without its test package")
+
+SKIPPED = {
+    "looks at pickle's bytes": """
+        test_appends_on_non_lists test_bytearray test_compat_pickle test_complex_newobj test_complex_newobj_ex test_dict_chunking
+        test_float_format test_framing_large_objects test_framing_many_objects test_global_ext1 test_global_ext2 test_global_ext4
+        test_in_band_buffers test_int_pickling_efficiency test_list_chunking test_long1 test_long4 test_optional_frames
+        test_pickle_to_2x test_proto test_set_chunking test_setitems_on_non_dicts test_short_tuples test_simple_newobj
+        test_singletons
+    """,
+    "is about protocols before 5": """
+        test_bad_getattr test_nonencodable_global_name_error test_nonencodable_module_name_error test_picklebuffer_error
+    """,
+    "is about the options of pickle.dumps and pickle.loads": """
+        test_buffer_callback_error test_buffers_error test_buffers_numpy test_callapi test_dump_load_oob_buffers
+        test_dumps_loads_oob_buffers test_inband_accept_default_buffers_argument test_oob_buffers
+        test_oob_buffers_writable_to_readonly
+    """,
+    "is about the classes Pickler and Unpickler": """
+        test_bad_init test_evil_pickler_mutating_collection test_framed_write_sizes_with_delayed_writer test_pickler_bad_file
+        test_unpickler_bad_file test_wrong_newobj_ex_class
+    """,
+}
+
+# By value, skipped as well: cloudpickle carries what these want to see refused, local functions and classes and descriptors of methods.
+CARRIED = """
+    test_c_methods test_local_lookup_error test_py_methods test_unpickleable_newobj_class test_unpickleable_newobj_ex_class
+"""
+# Where the controls themselves are at odds: cloudpickle alone disregards what copyreg says of a metaclass (this is not skipped), and
+# Python 3.10 alone asks an instance's own __getattr__ for __getstate__ (this is).
+AT_ODDS = {"test_dynamic_class", "test_bad_getattr"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def surroundings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("suite"))  # some tests write files where they are
+        # There is one protocol here; as many of them as before, since some tests take a slice.
+        patch.setattr(pickletester, "protocols", [5] * len(pickletester.protocols))
+        yield
+
+
+class Suite(pickletester.AbstractPickleTests, pickletester.AbstractPickleModuleTests):
+    def setUp(self):
+        super().setUp()
+        random.seed(5)  # one test mutates what is being packed, now and then
+
+    def test_buffer_like_objects(self):
+        """What the suite's own tests of these expect but for their opcodes: the memory as it lies, in whatever order."""
+        for obj in self.buffer_like_objects():
+            loaded = self.loads(self.dumps(obj))
+            self.assertIs(type(loaded), type(obj))
+            self.assertEqual(loaded, obj)
+
+
+class ErrorsSuite(getattr(pickletester, "AbstractPicklingErrorTests", object)):  # from Python 3.13 on
+    pickler = None  # is asked only whether it is the one written in Python
+
+
+# --- fastser -----------------------------------------------------------------------------------------------------------
+
+
+class Refused(pickle.PicklingError, TypeError):
+    """An `EncodeError`, in words that the tests know."""
+
+
+class Malformed(pickle.UnpicklingError, ValueError):
+    """A `DecodeError`, in words that the tests know."""
+
+
+class Fastser:
+    serializer = fastser.Serializer(fallback="pickle")
+
+    def dumps(self, obj, protocol=None):
+        try:
+            return self.serializer.dumps(obj)
+        except fastser.EncodeError as error:
+            raise (error.__cause__ or Refused(str(error)))
+
+    def loads(self, data):
+        try:
+            return self.serializer.loads(data)
+        except fastser.DecodeError as error:
+            raise (error.__cause__ or Malformed(str(error)))
+
+    def dump(self, obj, file, protocol=None):
+        self.serializer.dump(obj, file)
+
+    def load(self, file):
+        try:
+            return self.serializer.load(file)
+        except fastser.DecodeError as error:
+            raise Malformed(str(error)) from error
+
+
+class ByValue(Fastser):
+    serializer = fastser.Serializer()
+
+
+class InRuns(Fastser):
+    """Every object among others that are and are not the same."""
+
+    def dumps(self, obj, protocol=None):
+        return super().dumps([obj, [obj], {"obj": obj, "other": [obj]}, {"obj": obj, "other": ()}])
+
+    def loads(self, data):
+        obj, *others = super().loads(data)
+        assert [type(other) for other in others] == [list, dict, dict]
+        return obj
+
+
+# --- controls ----------------------------------------------------------------------------------------------------------
+
+
+class Control:
+    dumper = staticmethod(pickle.dumps)
+
+    def dumps(self, obj, protocol=None):
+        return zlib.compress(self.dumper(obj, 5), 0)
+
+    def loads(self, data):
+        try:
+            data = zlib.decompress(data)
+        except zlib.error as error:
+            raise pickle.UnpicklingError from error
+        return pickle.loads(data)
+
+    def dump(self, obj, file, protocol=None):
+        file.write(self.dumps(obj))
+
+    def load(self, file):
+        return self.loads(file.read())
+
+
+class ControlByValue(Control):
+    dumper = staticmethod(cloudpickle.dumps)
+
+
+# --- the tests ---------------------------------------------------------------------------------------------------------
+
+
+def skipped(suite, by_value):
+    reasons = {name: reason for reason, names in SKIPPED.items() for name in names.split()}
+    if by_value:
+        reasons |= dict.fromkeys(CARRIED.split(), "cloudpickle carries what it wants to see refused")
+    return {name: reason for name, reason in reasons.items() if hasattr(suite, name)}
+
+
+def case(suite, over):
+    """The tests of `suite` over `over`, but for those that are listed."""
+    reasons = skipped(suite, issubclass(over, ByValue))
+    namespace = {name: unittest.skip(reason)(getattr(suite, name)) for name, reason in reasons.items()}
+    return type(f"Test{suite.__name__}{over.__name__}", (over, suite, unittest.TestCase), namespace)
+
+
+for suite in (Suite, ErrorsSuite):
+    for over in (Fastser, ByValue, InRuns):
+        made = case(suite, over)
+        globals()[made.__name__] = made
+del made
+
+
+@pytest.mark.parametrize("suite", [Suite, ErrorsSuite])
+@pytest.mark.parametrize("control", [Control, ControlByValue])
+def test_what_is_skipped_says_nothing_about_another_format(suite, control):
+    failed = set()
+    cls = type(control.__name__, (control, suite, unittest.TestCase), {})
+    for name in unittest.TestLoader().getTestCaseNames(cls):
+        result = unittest.TestResult()
+        cls(name).run(result)
+        if result.failures or result.errors or result.skipped:
+            failed.add(name)
+    assert failed - AT_ODDS == set(skipped(suite, control is ControlByValue)) - AT_ODDS
