@@ -8,17 +8,20 @@ from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import DecodeError, DepthError, EncodeError, FastserError, UnsafeDataError
+from fastser.explain import Explanation, explain
 
 __all__ = [
     "DecodeError",
     "DepthError",
     "EncodeError",
+    "Explanation",
     "FastserError",
     "Packed",
     "Serializer",
     "UnsafeDataError",
     "dump",
     "dumps",
+    "explain",
     "load",
     "loads",
     "pack",

@@ -67,8 +67,10 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
                 continue
             seen[id(part)] = part
             if parts.made(part):
+                if len(makers) > _MADE_LIMIT:
+                    continue
                 calls += len(makers) > 0
-                if calls > _CALLS_LIMIT or len(makers) > _MADE_LIMIT:
+                if calls > _CALLS_LIMIT:
                     return nearest
                 makers.append(len(line.walks))
             line.push(part, walk, word, argument)
@@ -118,7 +120,7 @@ def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
 
 def _cycles(root: object, hooks: Hooks) -> tuple[list[object], str | None]:
     """What `cyclic_instances` and `find_cycle` return; a path ends the search."""
-    parts = Parts(hooks, reduced=False)
+    parts = Parts(hooks)
     units: dict[int, object] = {}
     line = _Line(root, parts.of(root))
     on_line: set[int] = {id(root)}
@@ -296,7 +298,7 @@ def pairs(mapping: Any) -> Iterator[Part]:
 
 
 def _members(members: Any) -> Iterator[Part]:
-    return ((member, member, member) for member in list(members))
+    return ((part, member, part) for part in list(members))
 
 
 def _elements(array: Any) -> Iterator[Part]:

@@ -24,7 +24,10 @@ CORE = PACKAGE / "_core"
 # that is not named here is a leaf: it knows one kind of value or run, both ways.
 LAYERS = [
     {"errors"},
-    {"fallback", "locate"},
+    {"hooks"},
+    {"fallback"},
+    {"locate"},
+    {"inspection"},
     {"_core.abi", "_core.capi", "_core.tags"},
     {"_core.buffer"},
     {"_core.columns"},
@@ -41,7 +44,7 @@ LAYERS = [
     {"_core.leaves"},
     {"_core.encode", "_core.decode"},
     {"_core.dumps", "_core.loads"},
-    {"api"},
+    {"api", "explain"},
     {"store"},
     {"integrations"},
     {"__init__"},
@@ -166,12 +169,14 @@ def test_public_names():
         "DecodeError",
         "DepthError",
         "EncodeError",
+        "Explanation",
         "FastserError",
         "Packed",
         "Serializer",
         "UnsafeDataError",
         "dump",
         "dumps",
+        "explain",
         "load",
         "loads",
         "pack",
@@ -285,6 +290,11 @@ again: Any = fastser.loads(packed)
 file = io.BytesIO()
 fastser.dump([1], file)
 one: Any = fastser.load(file)
+
+explanation: fastser.Explanation = fastser.explain([1, "a"], track_refs=False, max_depth=10, fallback=None)
+parts_of_it: list[fastser.Explanation] = explanation.children
+paths: list[str] = [failure.path for failure in explanation.failures]
+bytes_of_it: int = explanation.nbytes
 
 serializer = fastser.Serializer(track_refs=False, fallback="pickle", safe=True)
 frame = serializer.dumps(1)

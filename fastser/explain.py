@@ -1,0 +1,519 @@
+"""What packing an object does with each part of it: which plan its type takes and why, its bytes, and what would fail.
+
+The tree has a node for alike parts, not for every part: those of one class and one plan that are the same step below alike
+wholes, such as the field ``x`` of all points of a list. So it stays as small as the data is regular, and each object is
+looked at once. No recursion: the objects that need explaining are those that went wrong.
+"""
+
+import datetime
+import pickle
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from fastser import errors, locate
+from fastser._core.dumps import pack
+from fastser.fallback import _REFUSALS as REFUSALS, Plan, reduce, reference
+from fastser.hooks import PROCESS
+from fastser.locate import Part, Parts, Word
+
+_LINES_LIMIT = 200
+_PATH_WIDTH = 60
+_REASON_WIDTH = 100
+_LISTED_LIMIT = 20
+_STEPS_LIMIT = 64  # keys that have a node of their own
+_CALLS_LIMIT = 1_000_000  # of reducers and hooks, below one another: they can go on making objects without end
+
+# The way to a part: that to the whole it is of, and the step from there.
+Place = tuple[Any, Word, Any]
+
+
+class Failure(NamedTuple):
+    """A part that cannot be packed, and the error that dumps would raise for it."""
+
+    path: str
+    type_name: str
+    reason: str
+
+
+class Explanation:
+    """What becomes of alike parts of an object: a node of the tree that `explain` returns. ``str`` gives the tree.
+
+    Attributes
+    ----------
+    path : str
+        Of the first of the parts, such as ``$.jobs[3].name``.
+    type_name : str
+        Their class.
+    plan : str
+        "native"; "FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE" or "PICKLE" as docs/explain.md tells; "REF" for objects
+        met before.
+    reason : str
+        Why it is this plan.
+    count : int
+        How many parts.
+    nbytes : int
+        About what they add to a frame, all that is in them included. Of the root, if it can be packed, the size of the frame.
+    children : list of Explanation
+        The parts of these parts.
+
+    Examples
+    --------
+    >>> import fastser
+    >>> part = fastser.explain({"a": [1, 2, "x"]}).children[0]
+    >>> part.path, part.type_name, part.plan, [child.count for child in part.children]
+    ('$.a', 'list', 'native', [2, 1])
+    """
+
+    def __init__(self, place: Place, type_name: str, plan: str, reason: str) -> None:
+        self._place = place
+        self._failures: list[Failure] = []
+        self.type_name = type_name
+        self.plan = plan
+        self.reason = reason
+        self.count = 0
+        self.nbytes = 0
+        self.children: list[Explanation] = []
+
+    @property
+    def path(self) -> str:
+        return _path(self._place)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every part that cannot be packed, here and below: its path, its class, and the error of `dumps`."""
+        return [failure for node in self.nodes() for failure in node._failures]
+
+    @property
+    def pickled(self) -> "list[Explanation]":
+        """The nodes, this one and those below, whose parts fall to pickle."""
+        return [node for node in self.nodes() if node.plan == "PICKLE"]
+
+    def nodes(self) -> "Iterator[Explanation]":
+        """This node and all below it, each before its children."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {errors.shorten(self.path)}: {self._counted()}, {self.plan}, {self.nbytes:,} bytes>"
+
+    def __str__(self) -> str:
+        shown = self._upper()
+        rows = [("path", "type", "plan", "bytes", "reason")]
+        rows += [node._row() for node in self.nodes() if node in shown]
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = [
+            f"{path:{widths[0]}}  {kind:{widths[1]}}  {plan:{widths[2]}}  {size:>{widths[3]}}  {reason}".rstrip()
+            for path, kind, plan, size, reason in rows
+        ]
+        if hidden := sum(1 for _ in self.nodes()) - len(shown):
+            lines.append(f"… and {hidden:,} more")
+        if failures := self.failures:
+            lines += ["", f"{len(failures):,} of its parts cannot be packed:"]
+            lines += [f"- {failure.reason}" for failure in failures[:_LISTED_LIMIT]]
+            if len(failures) > _LISTED_LIMIT:
+                lines.append(f"… and {len(failures) - _LISTED_LIMIT:,} more")
+        return "\n".join(lines)
+
+    def _upper(self) -> "set[Explanation]":
+        """As many nodes as are shown, those nearest to the root."""
+        level, shown = [self], {self}
+        while level:
+            level = [child for node in level for child in node.children][: _LINES_LIMIT - len(shown)]
+            shown.update(level)
+        return shown
+
+    def _counted(self) -> str:
+        return self.type_name if self.count == 1 else f"{self.count:,} × {self.type_name}"
+
+    def _row(self) -> tuple[str, str, str, str, str]:
+        reason = self.reason
+        if failed := len(self._failures):
+            reason += "; " * bool(reason) + ("fails" if failed == self.count else f"{failed:,} of {self.count:,} fail")
+        return _cut(self.path, _PATH_WIDTH), self._counted(), self.plan, f"{self.nbytes:,}", _cut(reason, _REASON_WIDTH)
+
+
+def explain(
+    obj: object,
+    *,
+    track_refs: bool = True,
+    max_depth: int = 1000,
+    fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
+) -> Explanation:
+    """Tell what packing an object does with each part of it, and everything that would fail.
+
+    Reducers and hooks are called as `dumps` calls them. Whatever they raise is told, not raised.
+
+    Parameters
+    ----------
+    obj : object
+    track_refs, max_depth, fallback
+        As for `dumps`.
+
+    Returns
+    -------
+    Explanation
+
+    Examples
+    --------
+    >>> import fastser
+    >>> explanation = fastser.explain({"jobs": [print, (i for i in "abc")]})
+    >>> [(failure.path, failure.type_name) for failure in explanation.failures]
+    [('$.jobs[1]', 'generator')]
+    """
+    pack(None, track_refs=track_refs, max_depth=max_depth, fallback=fallback)  # a wrong option is refused in the words of dumps
+    return _Walk(track_refs, max_depth, fallback).explain(obj)
+
+
+# --- the walk ----------------------------------------------------------------------------------------------------------
+
+# By their addresses: what metaclasses make of comparing classes is not asked.
+_SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
+_SETS = frozenset(map(id, (set, frozenset)))
+_TIMES = frozenset(map(id, (datetime.datetime, datetime.time)))
+_NOT_NUMBERED = _TIMES | set(map(id, (slice, np.void, np.record)))
+_UNITS = frozenset(map(id, (bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer)))
+_LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - set(map(id, (dict, np.ndarray)))
+_ENDLESS = "not looked into: its reducer makes objects without end"
+_EMPTY: tuple[()] = ()
+_EMPTY_SIZE = pack([]).nbytes
+
+
+class _Pile:
+    """Parts of one class at the same step below alike wholes, still to be looked at."""
+
+    def __init__(self, parent: Explanation | None, cls: type, level: int, made: bool, leaf: bool) -> None:
+        self.parent = parent
+        self.cls = cls
+        self.leaf = leaf  # they hold nothing, and are never met again
+        self.level = level
+        self.made = made  # by a reducer or a hook
+        self.objects: list[Any] = []
+        self.places: list[Place] = []  # of leaves, that of the first
+
+
+class _Group:
+    """Those of a pile that take the same plan."""
+
+    def __init__(self, node: Explanation) -> None:
+        self.node = node
+        self.objects: list[Any] = []
+        self.places: list[Place] = []
+        self.walks: list[Iterator[Part]] = []  # of what has parts
+        self.measured = True
+
+
+class _Sorter:
+    """The parts of the objects of one node, sorted into piles."""
+
+    def __init__(self, node: Explanation) -> None:
+        self.node = node
+        self.made = node.plan in ("REDUCE", "HOOK")
+        self.piles: dict[tuple[Any, int, bool], _Pile] = {}
+        self.steps: set[Any] = set()  # keys and names that have piles of their own
+        self.content: list[Any] = []
+        self.names: dict[str, None] = {}
+        self.lengths: list[int] = []
+
+    def own(self) -> list[Any]:
+        """What stands in a frame for the wholes, the parts left out."""
+        lengths = self.lengths if len(set(self.lengths)) > 1 else self.lengths[:1]
+        return [*lengths, *self.names, *self.content]
+
+    def add(self, part: Any, word: Word, argument: Any, place: Place, keyed: bool, level: int) -> None:
+        """`keyed`: whether each key has a pile of its own, as the names of fields have."""
+        cls = id(type(part))
+        leaf = _is_leaf(part)
+        step: Any = word
+        if word is locate.key_itself:
+            if leaf and keyed and type(part) is str:
+                self.names[part] = None
+                return
+            if leaf:
+                self.content.append(part)
+                return
+        elif word is not locate.index and word is not locate.member and (word is not locate.value_of or (keyed and type(argument) is str)):
+            if argument in self.steps:
+                step = argument
+            elif len(self.steps) < _STEPS_LIMIT:
+                self.steps.add(argument)
+                step = argument
+        if (pile := self.piles.get((step, cls, leaf))) is None:
+            pile = self.piles[step, cls, leaf] = _Pile(self.node, type(part), level, self.made, leaf)
+            pile.places.append((place, word, argument))
+        elif not leaf:
+            pile.places.append((place, word, argument))
+        pile.objects.append(part)
+
+    def add_leaves(self, items: list[Any], word: Word, place: Place) -> bool:
+        """The items of a sequence, if all are leaves: that is most of what there is."""
+        types = dict.fromkeys(map(id, map(type, items)))
+        if not types.keys() <= _LEAVES:
+            return False
+        for cls in types:
+            if (pile := self.piles.get((word, cls, True))) is None:
+                i, first = next((i, item) for i, item in enumerate(items) if id(type(item)) == cls)
+                pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
+                pile.places.append((place, word, first if word is locate.member else i))
+            pile.objects += items if len(types) == 1 else [item for item in items if id(type(item)) == cls]
+        return True
+
+
+class _Walk:
+    def __init__(self, track_refs: bool, max_depth: int, fallback: Literal["cloudpickle", "pickle"] | None) -> None:
+        self.track_refs = track_refs
+        self.max_depth = max_depth
+        self.fallback = fallback
+        self.parts = Parts(reduced=track_refs)
+        self.seen: dict[int, tuple[object, Place]] = {}  # alive, lest another object takes the address
+        self.units: dict[int, object] = {}  # instances that a tree holds as a whole
+        self.made_by: dict[int, object] = {}  # classes and callables, of which a frame has one copy
+        self.nodes: list[Explanation] = []
+        self.repeats = False
+        self.calls = 0
+
+    def explain(self, root: object) -> Explanation:
+        if not self.track_refs:
+            self.units = {id(unit): unit for unit in locate.cyclic_instances(root)}
+        pile = _Pile(None, type(root), 1, made=False, leaf=_is_leaf(root))
+        pile.objects.append(root)
+        pile.places.append((None, locate.root_word, None))
+        piles = [pile]
+        while piles:
+            piles += reversed(self.look_at(piles.pop()))
+        for node in reversed(self.nodes):
+            node.nbytes += sum(child.nbytes for child in node.children)
+        self.compare(root)
+        return self.nodes[0]
+
+    def compare(self, root: object) -> None:
+        """Let dumps have the last word."""
+        if self.calls > _CALLS_LIMIT or (self.repeats and not self.track_refs):
+            return  # it might never end
+        top = self.nodes[0]
+        try:
+            top.nbytes = pack(root, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback).nbytes
+        except Exception as error:
+            if not any(node._failures for node in self.nodes):
+                top._failures.append(Failure("$", top.type_name, _text(error)))
+        else:
+            for node in self.nodes:
+                node._failures.clear()
+
+    # What a pile holds.
+
+    def look_at(self, pile: _Pile) -> list[_Pile]:
+        """Tell what the parts of a pile are; return the piles of their parts."""
+        if pile.leaf:
+            leaves = _Group(self.node(pile, pile.objects[0], pile.places[0], "native", ""))
+            leaves.objects, leaves.places = pile.objects, pile.places
+            leaves.node.count = len(pile.objects)
+            self.measure(leaves)
+            return []
+        groups: dict[tuple[Any, ...], _Group] = {}
+        for obj, place in zip(pile.objects, pile.places):
+            known = self.seen.get(id(obj))
+            if known is not None and obj is not _EMPTY:
+                self.meet_again(groups, pile, obj, place, known[1])
+                continue
+            if id(pile.cls) not in _NOT_NUMBERED:
+                self.seen[id(obj)] = obj, place
+            plan, reason, walk = self.decide(obj, pile.made)
+            deep = pile.level > self.max_depth and walk is not None and id(pile.cls) not in _TIMES
+            if deep:
+                reason, walk = "deeper than max_depth", None
+            key = plan, reason, walk is None
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = _Group(self.node(pile, obj, place, plan, reason))
+                group.measured = not deep and reason is not _ENDLESS
+            group.node.count += 1
+            group.objects.append(obj)
+            group.places.append(place)
+            if walk is not None:
+                group.walks.append(walk)
+            if deep:
+                path = _path(place)
+                self.fail(group, obj, path, errors.depth_exceeded(path, self.max_depth, decoding=False, stack=False))
+        level = pile.level + (id(pile.cls) not in _TIMES)
+        return [part for group in groups.values() for part in self.look_into(group, pile.cls, level)]
+
+    def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
+        node = Explanation(place, self.name(obj), plan, reason)
+        self.nodes.append(node)
+        if pile.parent is not None:
+            pile.parent.children.append(node)
+        return node
+
+    def meet_again(self, groups: "dict[tuple[Any, ...], _Group]", pile: _Pile, obj: Any, place: Place, earlier: Place) -> None:
+        self.repeats = self.repeats or self.parts.of(obj) is not None
+        above: Place | None = place
+        while above is not None and above is not earlier:
+            above = above[0]
+        contains_itself = above is not None
+        key = "REF", contains_itself
+        if (group := groups.get(key)) is None:
+            reason = "leads back to" if contains_itself else "met before, at" if self.track_refs else "written again, as at"
+            group = groups[key] = _Group(self.node(pile, obj, place, "REF", f"{reason} {errors.shorten(_path(earlier))}"))
+            group.measured = False
+        group.node.count += 1
+        if contains_itself and not self.track_refs:
+            path = _path(earlier)
+            self.fail(group, obj, path, errors.contains_itself(path))
+
+    def look_into(self, group: _Group, cls: type, level: int) -> list[_Pile]:
+        """Sort the parts of a group into piles."""
+        if not group.walks:
+            self.measure(group)
+            return []
+        sorter = _Sorter(group.node)
+        for obj, place, walk in zip(group.objects, group.places, group.walks):
+            if id(cls) in _SEQUENCES:
+                sorter.lengths.append(len(obj))
+                if sorter.add_leaves(list(obj), locate.member if id(cls) in _SETS else locate.index, place):
+                    continue
+            elif id(cls) in _TIMES:
+                sorter.content.append(obj.replace(tzinfo=None))
+            keyed = cls is not dict or len(obj) <= _STEPS_LIMIT
+            for part, word, argument in walk:
+                if word is locate.maker:
+                    if id(part) in self.made_by:
+                        continue
+                    self.made_by[id(part)] = part
+                    if (name := self.name_of(part)) is not None:
+                        sorter.content += name
+                        continue
+                if word is locate.nothing and level <= self.max_depth:
+                    self.seen.setdefault(id(part), (part, place))
+                    few = len(part) <= _STEPS_LIMIT
+                    for inner, word, argument in locate.pairs(part):
+                        sorter.add(inner, word, argument, place, few, level + 1)
+                else:
+                    sorter.add(part, word, argument, place, keyed, level)
+        group.node.nbytes += self.size(sorter.own())
+        return list(sorter.piles.values())
+
+    def decide(self, obj: Any, made: bool) -> tuple[str, str, Iterator[Part] | None]:
+        """The plan of an object, why, and its parts if it is not packed as one."""
+        if self.parts.native(obj) and not (type(obj) is np.ndarray and obj.dtype.hasobject and obj.dtype.names):
+            flat = id(type(obj)) in _UNITS or (type(obj) is np.ndarray and obj.dtype != object)
+            return "native", "", None if flat else self.parts.of(obj)
+        plan = self.parts.plan(type(obj))
+        kind, reason = plan.kind, plan.reason
+        if id(obj) in self.units:
+            return "PICKLE", "it contains itself, and track_refs is off", None
+        if kind == "REFERENCE":
+            return self.refer(obj, reason)
+        if kind == "REDUCE" and not self.track_refs:
+            return "PICKLE", f"{reason}, and track_refs is off", None
+        if kind in ("REDUCE", "HOOK"):
+            self.calls += made
+            if self.calls > _CALLS_LIMIT:
+                return kind, _ENDLESS, None
+            return self.ask(obj, plan)
+        return kind, reason, self.parts.of(obj)
+
+    def refer(self, obj: Any, reason: str, name: str | None = None) -> tuple[str, str, None]:
+        with suppress(Exception):  # pack tells
+            if reference(obj, self.fallback, name) is None:
+                return "PICKLE", "by value: it cannot be imported, or is not to be", None
+        return "REFERENCE", reason, None
+
+    def name_of(self, maker: Any) -> tuple[str, str] | None:
+        """Module and name of a class or callable, or None if it is not packed by these alone."""
+        with suppress(Exception):
+            kind = self.parts.plan(type(maker)).kind
+            name = reduce(maker) if kind == "REDUCE" and self.track_refs else None
+            if kind == "REFERENCE" or isinstance(name, str):
+                return reference(maker, self.fallback, name if isinstance(name, str) else None)
+        return None
+
+    def ask(self, obj: Any, plan: Plan) -> tuple[str, str, Iterator[Part] | None]:
+        """Call the reducer or the hook."""
+        try:
+            if plan.kind == "HOOK":
+                hook = PROCESS.find(type(obj))
+                assert hook is not None
+                return plan.kind, plan.reason, iter([(hook.encode(obj), locate.attribute, "hook")])
+            reduced = reduce(obj)
+        except Exception as error:
+            if plan.kind == "REDUCE" and isinstance(error, REFUSALS) and self.fallback == "cloudpickle":
+                return "PICKLE", f"its reducer refuses: {_text(error)}", None
+            return plan.kind, plan.reason, None  # pack tells
+        if isinstance(reduced, str):
+            return self.refer(obj, "its reducer gives its name", reduced)
+        return plan.kind, plan.reason, locate.reduced_parts(reduced)
+
+    # Bytes and failures.
+
+    def measure(self, group: _Group) -> None:
+        """The bytes of what has no parts; and which of it fails."""
+        if not group.measured:
+            return
+        try:
+            group.node.nbytes += self.size(group.objects)
+            return
+        except Exception:
+            sound = []
+        for obj, place in zip(group.objects, group.places + group.places[:1] * (len(group.objects) - len(group.places))):
+            try:
+                self.size([obj])
+            except Exception as error:
+                path = _path(place)
+                self.fail(group, obj, path, _text(error).replace(" at $[0]", f" at {errors.shorten(path)}", 1))
+            else:
+                sound.append(obj)
+        if sound:
+            group.node.nbytes += self.size(sound)
+
+    def size(self, values: list[Any]) -> int:
+        """What values take in a frame of their own beyond an empty one."""
+        packed = pack(values, track_refs=self.track_refs, max_depth=10**6, fallback=self.fallback)
+        return max(packed.nbytes - _EMPTY_SIZE, 0)
+
+    def fail(self, group: _Group, obj: Any, path: str, reason: object) -> None:
+        group.node._failures.append(Failure(path, self.name(obj), str(reason)))
+
+    def name(self, obj: object) -> str:
+        try:
+            return errors.type_name(obj)
+        except Exception:
+            return "object of a class without a name"
+
+
+# --- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _path(place: Place) -> str:
+    steps = []
+    at: Place | None = place
+    while at is not None:
+        at, word, argument = at
+        steps.append(word(argument))
+    return "".join(reversed(steps))
+
+
+def _is_leaf(obj: Any) -> bool:
+    """Whether it is native, holds nothing, and is never met again."""
+    cls = id(type(obj))
+    return cls in _LEAVES or (cls in _TIMES and obj.tzinfo is None)
+
+
+def _text(error: Exception) -> str:
+    try:
+        text = str(error)
+    except Exception:
+        text = "an error without words"
+    return text if isinstance(error, errors.FastserError) else f"{type(error).__name__}: {text}"
+
+
+def _cut(text: str, width: int) -> str:
+    if len(text) <= width:
+        return text
+    return f"{text[: width // 2 - 1]} … {text[1 - width // 2 :]}"
