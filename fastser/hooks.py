@@ -101,7 +101,7 @@ class Hooks:
         ValueError
             `name` is empty, or stands for another class.
         """
-        if not isinstance(cls, type):
+        if not issubclass(type(cls), type):  # list[int] says that it is an instance of type, up to Python 3.10
             raise errors.bad_option("cls", "a class", cls)
         if cls in _NATIVE:
             raise errors.cannot_hook(_class_name(cls))
