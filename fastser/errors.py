@@ -151,7 +151,7 @@ def cannot_rebuild(what: str, reason: object, offset: int | str) -> DecodeError:
 
 
 def cannot_find(module: str, name: str, reason: object, offset: int | str) -> DecodeError:
-    what = f"{module}.{name}" if name else f"the module {module}"
+    what = shorten(f"{module}.{name}" if name else f"the module {module}")
     return DecodeError(f"cannot find {what}, which is needed {_place(offset)}: {_reason(reason)}")
 
 
@@ -160,11 +160,11 @@ def lost_field(cls: type, name: str, offset: int | str) -> DecodeError:
 
 
 def missing_hook(name: str, offset: int | str) -> DecodeError:
-    return DecodeError(f"expected a hook registered as {name!r}, which is needed {_place(offset)}, found none: register it before loading")
+    return DecodeError(f"expected a hook registered as {shorten(name)!r}, which is needed {_place(offset)}, found none: register it before loading")
 
 
 def unsafe(what: str, offset: int | str) -> UnsafeDataError:
-    return UnsafeDataError(f"safe=True, but {what} {_place(offset)} would be needed to load this frame: load it without safe only if you trust where it comes from")
+    return UnsafeDataError(f"safe=True, but {shorten(what)} {_place(offset)} would be needed to load this frame: load it without safe only if you trust where it comes from")
 
 
 def not_readable(found: object) -> TypeError:

@@ -27,7 +27,6 @@ _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 # The bits that tell what a reducer returned beside a callable and its arguments.
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
 
-_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 _CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
@@ -78,7 +77,7 @@ def protocol_plan(cls: type) -> Plan:
     """The plan of a class that no hook is registered for."""
     if cls in copyreg.dispatch_table:
         return Plan("REDUCE", "copyreg has a reducer for it")
-    if issubclass(cls, (type, types.ModuleType)) or cls in _FUNCTIONS:
+    if issubclass(cls, (type, types.ModuleType)) or cls is types.FunctionType:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):
         return Plan("REDUCE", "it is a buffer")
@@ -129,7 +128,7 @@ def _is_namedtuple(cls: type) -> bool:
         and cls.__basicsize__ == tuple.__basicsize__
         and type(cls).__hash__ is type.__hash__
         and type(cls).__eq__ is type.__eq__
-        and all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getattribute__"))
+        and all(getattr(cls, name) is getattr(tuple, name) for name in ("__reduce_ex__", "__reduce__", "__getattribute__"))
         and all(getattr(cls, name, None) is getattr(object, name, None) for name in ("__getstate__", "__setstate__"))
         and not hasattr(cls, "__getnewargs_ex__")
     )

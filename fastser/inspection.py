@@ -47,19 +47,19 @@ def names(allow: Iterable[type | str]) -> dict[str, type | None]:
         There is something else than classes and names among them.
     """
     if isinstance(allow, (str, bytes)) or not isinstance(allow, Iterable):
-        raise errors.bad_option("allow", "a sequence of classes and their names", allow)
+        raise errors.bad_option("allow", "a sequence of classes and their full names", allow)
     allowed: dict[str, type | None] = {}
     for entry in allow:
         if isinstance(entry, type):
             allowed[f"{entry.__module__}.{entry.__qualname__}"] = entry
-        elif type(entry) is str:
+        elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
             allowed.setdefault(entry)
         else:
-            raise errors.bad_option("allow", "a sequence of classes and their names", entry)
+            raise errors.bad_option("allow", "a sequence of classes and their full names", entry)
     return allowed
 
 
-def check(root: Any, found: list[StandIn], allow: Iterable[type | str]) -> dict[str, type]:
+def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> dict[str, type]:
     """Return the classes, by name, that a frame needs, or refuse it.
 
     Parameters
@@ -68,14 +68,14 @@ def check(root: Any, found: list[StandIn], allow: Iterable[type | str]) -> dict[
         What was read, with stand-ins.
     found : list of StandIn
         All of them, in the order of the frame.
-    allow : sequence of classes and names
+    allowed : dict
+        What `names` returned.
 
     Raises
     ------
     UnsafeDataError
         Something else than the fields of these classes is needed.
     """
-    allowed = names(allow)
     for part in found:
         is_allowed = str(part) in allowed if part.reference else part.what == _INSTANCE and isinstance(part.cls, StandIn)
         if not is_allowed:

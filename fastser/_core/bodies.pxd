@@ -9,7 +9,7 @@ from fastser._core.decoder cimport Decoder
 from fastser._core.faults cimport bad, short_column
 from fastser._core.references cimport number, set_number
 from fastser._core.slots cimport slots_new
-from fastser._core.tags cimport BODY_BUFFER, BODY_INLINE, BODY_SAME, TAG_BODY_BYTEARRAY, TAG_BODY_TEXT
+from fastser._core.tags cimport BODY_BUFFER, BODY_INLINE, BODY_PADDED, BODY_SAME, TAG_BODY_BYTEARRAY, TAG_BODY_TEXT
 from fastser._core.text cimport fastser_all_ascii
 
 
@@ -31,6 +31,13 @@ cdef inline const char* read_body(
             data += size[0] - wanted
             size[0] = wanted
         return data
+    if where == BODY_PADDED and wanted < 0:
+        number = read_varint(d)
+        data = next_data(d, size)
+        if number > <uint64_t> size[0]:
+            bad(d, f"at least {number} bytes of data", size[0])
+        size[0] -= <Py_ssize_t> number
+        return data + number
     if where == BODY_BUFFER:
         if d.body >= d.view.body_count:
             short_column(d, "buffers", 1, 0)

@@ -76,9 +76,7 @@ cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssiz
         return 0
     if not e.careful:
         return stop(e, STOP_CAREFUL)
-    distinct = number_run(e, items, k)
-    e.numbers -= distinct
-    unnumber_run(e, items, distinct)
+    distinct = distinct_run(e, items, k)
     if not is_worth_it(distinct, n):
         return 0
     for i in range(distinct):
@@ -101,6 +99,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     cdef int parts = first.parts
     cdef bint strict_state
     descend(e, items[0])
+    if not e.track:
+        number_run(e, items, k)
     write_concat(e, k, n)
     e.flags |= FLAG_FOREIGN
     e.instances = 1
@@ -114,7 +114,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     e.called -= 1
     if number_made(e, items, k):
         blocks_leave(e, mark)
-        e.depth -= 1
+        ascend(e, items, k, True)
         return k
     if parts & PART_LIST_ITEMS:
         write_sequences(e, [one.items for one in found], None)
@@ -130,7 +130,16 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     if parts & PART_SETTER:
         write_callable(e, <PyObject*> first.setter)
     blocks_leave(e, mark)
-    e.depth -= 1
+    ascend(e, items, k, True)
+    return k
+
+
+cdef Py_ssize_t distinct_run(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
+    """How many of the leading items are different objects that have no numbers yet."""
+    if e.track:
+        k = number_run(e, items, k)
+        e.numbers -= k
+        unnumber_run(e, items, k)
     return k
 
 
@@ -138,7 +147,6 @@ cdef bint number_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     """Number objects whose arguments are written; whether the only one was written among them, and yields to that."""
     cdef MemoEntry* entry
     if not e.track:
-        e.numbers += k
         if k == 1:
             write_varint(e, 0)
         return False
@@ -208,16 +216,12 @@ cdef int write_sequences(Encoder* e, list sequences, list more) except -1:
 
 cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, object hook) except -1:
     cdef list payloads = []
-    cdef size_t mark = e.blocks.size
     cdef Py_ssize_t i
+    cdef size_t mark = e.blocks.size
     cdef object name = hook.name
     if not e.careful:
         return stop(e, STOP_CAREFUL)
-    if e.track:
-        i = k
-        k = number_run(e, items, k)
-        e.numbers -= k
-        unnumber_run(e, items, k)
+    k = distinct_run(e, items, k)
     if not is_worth_it(k, n):
         return 0
     for i in range(k):
@@ -227,6 +231,8 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
             raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
     keep(e, payloads)
     descend(e, items[0])
+    if not e.track:
+        number_run(e, items, k)
     write_concat(e, k, n)
     e.flags |= FLAG_FOREIGN
     e.instances = 1
@@ -240,5 +246,5 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
     e.called -= 1
     number_made(e, items, k)
     blocks_leave(e, mark)
-    e.depth -= 1
+    ascend(e, items, k, True)
     return k

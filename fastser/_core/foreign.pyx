@@ -63,7 +63,7 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
         return 0
     elif plan.kind == PLAN_REFERENCE:
         return encode_reference(e, o, None)
-    if plan.kind == PLAN_PICKLE or not e.track:
+    if plan.kind == PLAN_PICKLE:
         return encode_unit(e, o)
     return encode_call(e, o, plan)
 
@@ -82,7 +82,7 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
         return encode_instance_run(e, items, k, n, plan)
     if plan.kind == PLAN_ROWS:
         return encode_row_run(e, items, k, n, plan)
-    if plan.kind == PLAN_REDUCE and e.track:
+    if plan.kind == PLAN_REDUCE:
         return encode_calls(e, items, k, n, plan)
     return 0
 

@@ -19,6 +19,7 @@ from fastser import errors as _errors, hooks as _hooks, inspection as _inspectio
 
 cdef dict _process_hooks = _hooks.PROCESS.by_name
 cdef tuple _nothing = ()
+cdef dict _allow_nothing = {}
 
 
 # The same functions, called without a look at the exception: entering a try block costs as much as
@@ -30,7 +31,7 @@ ctypedef PyObject* (*DecodeSafely)(Decoder*, PyObject*, bint, Options*) noexcept
 
 cdef struct Options:
     bint safe
-    PyObject* allow           # borrowed, as the others
+    PyObject* allow           # a dict of names to classes; borrowed, as the others
     Py_ssize_t max_depth
     PyObject* hooks           # a dict of names to hooks
     PyObject* inspect         # of Decoder
@@ -170,7 +171,6 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     cdef Py_buffer buffer
     cdef Options options
     options.safe = safe
-    options.allow = <PyObject*> allow
     options.max_depth = max_depth
     options.hooks = <PyObject*> _process_hooks
     options.inspect = NULL
@@ -178,8 +178,8 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     if hooks is not None:
         hooks = hooks.by_name
         options.hooks = <PyObject*> hooks
-    if allow is not _nothing:
-        _inspection.names(allow)    # refused here, whatever the frame holds
+    allow = _inspection.names(allow) if allow is not _nothing else _allow_nothing
+    options.allow = <PyObject*> allow
     if type(data) is bytes:
         return taken(decode_frame(
             fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), <PyObject*> data, False, &options))

@@ -89,7 +89,12 @@ cdef int open_fields(Decoder* d, Fields* fields) except -1:
                 fields.offsets[i] = plan.slot_offsets[j]
                 break
         else:
-            raise _errors.lost_field(<object> fields.cls, <object> name, f"tag {d.at - d.view.tags}")
+            if not plan.has_dict or d.allowed != NULL:
+                raise _errors.lost_field(<object> fields.cls, <object> name, f"tag {d.at - d.view.tags}")
+            # cloudpickle gives classes that went by value no slots again.
+            free(fields.offsets)
+            fields.offsets = NULL
+            return 0
     return 0
 
 

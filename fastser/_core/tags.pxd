@@ -123,6 +123,7 @@ cdef enum:
     BODY_BUFFER = 1       # the next of buffers
     BODY_SAME = 2         # varint: an earlier one of buffers (text and bytes)
     BODY_OF = 3           # varint: the memory of the array with that number (arrays)
+    BODY_PADDED = 4       # varint: so many bytes of the next item of data come before it (memory, whose size nothing else tells)
 
     # What a reducer told beside a callable and its arguments.
     PART_STATE = 1        # items(n)

@@ -1,10 +1,14 @@
 """What is packed without a look inside: objects that are pickled as one unit, and the memory of buffers."""
 
 from cpython.object cimport PyObject
+from libc.string cimport memset
+
+from fastser._core.buffer cimport buffer_extend
 
 from fastser._core.columns cimport Body
 from fastser._core.encoder cimport *
 from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, data_append
 
@@ -84,11 +88,18 @@ cdef int write_memory(Encoder* e, object memory) except -1:
     """Bytes or a memoryview as a body."""
     cdef const unsigned char[::1] view
     cdef Body* body
-    cdef Py_ssize_t size = len(memory)
+    cdef Py_ssize_t size = len(memory), padding
     cdef object owner = memoryview(memory).cast("B")
     view = owner
     if size < BYTES_BODY_MIN:
-        write_tag(e, BODY_INLINE)
+        # What reads it may be an array again: it begins where the widest of their elements may.
+        padding = -e.columns.data.size & (DATA_ALIGNMENT - 1) if size else 0
+        if padding:
+            write_tag(e, BODY_PADDED)
+            write_varint(e, padding)
+        else:
+            write_tag(e, BODY_INLINE)
+        memset(room(buffer_extend(&e.columns.data, padding)), 0, padding)
         if data_append(&e.columns, <const char*> &view[0] if size else NULL, size) != TEXT_OK:
             return text_failed(e)
         return 0
