@@ -86,6 +86,11 @@ def cannot_pack(path: str | None, type_name: str, reason: object) -> EncodeError
     return EncodeError(f"cannot pack the {type_name} at {shorten(path or 'an unknown path')}: {_reason(reason)}")
 
 
+def cannot_pickle(path: str | None, type_name: str, reason: Exception) -> EncodeError:
+    remedy = "leave it out in __getstate__, or register a hook for its class (fastser.register)"
+    return cannot_pack(path, type_name, f"{_reason(reason)}; {remedy}")
+
+
 def needs_fallback(path: str | None, type_name: str) -> EncodeError:
     return cannot_pack(path, type_name, "it would need pickle, and fallback is None; pass fallback='pickle' or 'cloudpickle'")
 

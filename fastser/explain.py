@@ -25,7 +25,7 @@ _PATH_WIDTH = 60
 _REASON_WIDTH = 100
 _LISTED_LIMIT = 20
 _STEPS_LIMIT = 64  # keys that have a node of their own
-_CALLS_LIMIT = 1_000_000  # of reducers and hooks, below one another: they can go on making objects without end
+_CALLS_LIMIT = 10_000_000  # of reducers and hooks, each as often as it lies within others: they can make objects without end
 
 # The way to a part: that to the whole it is of, and the step from there.
 Place = tuple[Any, Word, Any]
@@ -188,12 +188,12 @@ _EMPTY_SIZE = pack([]).nbytes
 class _Pile:
     """Parts of one class at the same step below alike wholes, still to be looked at."""
 
-    def __init__(self, parent: Explanation | None, cls: type, level: int, made: bool, leaf: bool) -> None:
+    def __init__(self, parent: Explanation | None, cls: type, level: int, made: int, leaf: bool) -> None:
         self.parent = parent
         self.cls = cls
         self.leaf = leaf  # they hold nothing, and are never met again
         self.level = level
-        self.made = made  # by a reducer or a hook
+        self.made = made  # in how many objects whose parts reducers or hooks make
         self.objects: list[Any] = []
         self.places: list[Place] = []  # of leaves, that of the first
 
@@ -212,9 +212,9 @@ class _Group:
 class _Sorter:
     """The parts of the objects of one node, sorted into piles."""
 
-    def __init__(self, node: Explanation) -> None:
+    def __init__(self, node: Explanation, made: int) -> None:
         self.node = node
-        self.made = node.plan in ("REDUCE", "HOOK")
+        self.made = made + (node.plan in ("REDUCE", "HOOK"))
         self.piles: dict[tuple[Any, int, bool], _Pile] = {}
         self.steps: set[Any] = set()  # keys and names that have piles of their own
         self.content: list[Any] = []
@@ -270,7 +270,7 @@ class _Walk:
         self.track_refs = track_refs
         self.max_depth = max_depth
         self.fallback = fallback
-        self.parts = Parts(reduced=track_refs)
+        self.parts = Parts()
         self.seen: dict[int, tuple[object, Place]] = {}  # alive, lest another object takes the address
         self.units: dict[int, object] = {}  # instances that a tree holds as a whole
         self.made_by: dict[int, object] = {}  # classes and callables, of which a frame has one copy
@@ -281,7 +281,7 @@ class _Walk:
     def explain(self, root: object) -> Explanation:
         if not self.track_refs:
             self.units = {id(unit): unit for unit in locate.cyclic_instances(root)}
-        pile = _Pile(None, type(root), 1, made=False, leaf=_is_leaf(root))
+        pile = _Pile(None, type(root), 1, made=0, leaf=_is_leaf(root))
         pile.objects.append(root)
         pile.places.append((None, locate.root_word, None))
         piles = [pile]
@@ -342,7 +342,7 @@ class _Walk:
                 path = _path(place)
                 self.fail(group, obj, path, errors.depth_exceeded(path, self.max_depth, decoding=False, stack=False))
         level = pile.level + (id(pile.cls) not in _TIMES)
-        return [part for group in groups.values() for part in self.look_into(group, pile.cls, level)]
+        return [part for group in groups.values() for part in self.look_into(group, pile, level)]
 
     def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
         node = Explanation(place, self.name(obj), plan, reason)
@@ -367,12 +367,13 @@ class _Walk:
             path = _path(earlier)
             self.fail(group, obj, path, errors.contains_itself(path))
 
-    def look_into(self, group: _Group, cls: type, level: int) -> list[_Pile]:
+    def look_into(self, group: _Group, pile: _Pile, level: int) -> list[_Pile]:
         """Sort the parts of a group into piles."""
         if not group.walks:
             self.measure(group)
             return []
-        sorter = _Sorter(group.node)
+        cls = pile.cls
+        sorter = _Sorter(group.node, pile.made)
         for obj, place, walk in zip(group.objects, group.places, group.walks):
             if id(cls) in _SEQUENCES:
                 sorter.lengths.append(len(obj))
@@ -399,7 +400,7 @@ class _Walk:
         group.node.nbytes += self.size(sorter.own())
         return list(sorter.piles.values())
 
-    def decide(self, obj: Any, made: bool) -> tuple[str, str, Iterator[Part] | None]:
+    def decide(self, obj: Any, made: int) -> tuple[str, str, Iterator[Part] | None]:
         """The plan of an object, why, and its parts if it is not packed as one."""
         if self.parts.native(obj) and not (type(obj) is np.ndarray and obj.dtype.hasobject and obj.dtype.names):
             flat = id(type(obj)) in _UNITS or (type(obj) is np.ndarray and obj.dtype != object)
@@ -410,8 +411,6 @@ class _Walk:
             return "PICKLE", "it contains itself, and track_refs is off", None
         if kind == "REFERENCE":
             return self.refer(obj, reason)
-        if kind == "REDUCE" and not self.track_refs:
-            return "PICKLE", f"{reason}, and track_refs is off", None
         if kind in ("REDUCE", "HOOK"):
             self.calls += made
             if self.calls > _CALLS_LIMIT:
@@ -429,7 +428,7 @@ class _Walk:
         """Module and name of a class or callable, or None if it is not packed by these alone."""
         with suppress(Exception):
             kind = self.parts.plan(type(maker)).kind
-            name = reduce(maker) if kind == "REDUCE" and self.track_refs else None
+            name = reduce(maker) if kind == "REDUCE" else None
             if kind == "REFERENCE" or isinstance(name, str):
                 return reference(maker, self.fallback, name if isinstance(name, str) else None)
         return None

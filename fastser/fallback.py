@@ -11,7 +11,7 @@ import pickle
 import sys
 import types
 from collections import namedtuple
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
@@ -226,13 +226,12 @@ def reduce(obj: Any) -> str | Reduced:
     cls = type(obj)
     reducer = copyreg.dispatch_table.get(cls)
     if cls is memoryview:
-        reduced: Any = (view_again, (pickle.PickleBuffer(obj), obj.format, obj.shape))
+        memory = obj if obj.contiguous else obj.tobytes()
+        reduced: Any = (view_again, (pickle.PickleBuffer(memory), obj.format, obj.shape))
     elif reducer is not None:
         reduced = reducer(obj)
-    elif (method := getattr(obj, "__reduce_ex__", None)) is not None:
-        reduced = method(5)
     else:
-        reduced = obj.__reduce__()
+        reduced = obj.__reduce_ex__(5)
     if isinstance(reduced, str):
         return reduced
     if not isinstance(reduced, tuple) or not 2 <= len(reduced) <= 6:
@@ -241,12 +240,21 @@ def reduce(obj: Any) -> str | Reduced:
     if not isinstance(arguments, tuple):
         raise pickle.PicklingError(f"its reducer returned arguments of type {type(arguments).__name__}, not a tuple")
     parts = 0
-    if getattr(call, "__name__", "") == "__newobj__" and arguments and hasattr(arguments[0], "__new__"):
+    name = getattr(call, "__name__", "")
+    if name in ("__newobj__", "__newobj_ex__"):
+        if not arguments or not hasattr(arguments[0], "__new__"):
+            raise pickle.PicklingError(f"its reducer returned {name} without a class that has a __new__")
         if arguments[0] is not getattr(obj, "__class__", cls):
             raise pickle.PicklingError("its reducer makes an object of another class")
+        if name == "__newobj_ex__" and (len(arguments) != 3 or type(arguments[1]) is not tuple or type(arguments[2]) is not dict):
+            raise pickle.PicklingError(f"its reducer returned {name} without a tuple and a dict of arguments")
+    if name == "__newobj__":
         parts, call, arguments = NEW, arguments[0], arguments[1:]
     if not callable(call) or not (setter is None or callable(setter)):
         raise pickle.PicklingError("its reducer returned something to call that cannot be called")
+    for found in (items, pairs):
+        if not (found is None or isinstance(found, Iterator)):
+            raise pickle.PicklingError(f"its reducer returned items of type {type(found).__name__}, not an iterator")
     keys: list[Any] = []
     values: list[Any] = []
     if pairs is not None:
@@ -277,9 +285,8 @@ def add_pairs(obj: Any, pairs: list[tuple[Any, Any]]) -> None:
 
 def set_state(obj: Any, state: Any) -> None:
     """Put a state into an object, as pickle does."""
-    setstate = getattr(obj, "__setstate__", None)
-    if setstate is not None:
-        setstate(state)
+    if hasattr(obj, "__setstate__"):
+        obj.__setstate__(state)
         return
     attributes = None
     if isinstance(state, tuple) and len(state) == 2:

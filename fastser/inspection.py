@@ -37,6 +37,10 @@ class StandIn:
             return self.what
         return f"{self.what} of {self.cls}"
 
+    def __repr__(self) -> str:
+        # In paths, as a key or a member.
+        return errors.shorten(str(self if self.cls is None else self.cls))
+
 
 def names(allow: Iterable[type | str]) -> dict[str, type | None]:
     """Return the names of what may be rebuilt from fields, with the classes where they were given.
@@ -50,7 +54,7 @@ def names(allow: Iterable[type | str]) -> dict[str, type | None]:
         raise errors.bad_option("allow", "a sequence of classes and their full names", allow)
     allowed: dict[str, type | None] = {}
     for entry in allow:
-        if isinstance(entry, type):
+        if issubclass(type(entry), type):  # list[int] says that it is an instance of type, up to Python 3.10
             allowed[f"{entry.__module__}.{entry.__qualname__}"] = entry
         elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
             allowed.setdefault(entry)
@@ -108,16 +112,25 @@ def _path(root: Any, target: StandIn) -> str | None:
     while walks:
         for part, word, argument in walks[-1]:
             if part is target or isinstance(part, StandIn) and part.cls is target:
-                return "".join(segments) + word(argument)
+                return "".join(segments) + _step(word, argument)
             if id(part) not in seen:
                 seen.add(id(part))
                 walks.append(_parts_of(part, parts))
-                segments.append(word(argument))
+                segments.append(_step(word, argument))
                 break
         else:
             walks.pop()
             segments.pop()
     return None
+
+
+def _step(word: locate.Word, argument: Any) -> str:
+    if isinstance(argument, StandIn):
+        if word is locate.key_itself:
+            return f".key({argument!r})"
+        if word is locate.member:
+            return f"{{{argument!r}}}"
+    return word(argument)
 
 
 def _parts_of(obj: Any, parts: locate.Parts) -> Iterator[locate.Part]:

@@ -125,25 +125,35 @@ def _cycles(root: object, hooks: Hooks) -> tuple[list[object], str | None]:
     line = _Line(root, parts.of(root))
     on_line: set[int] = {id(root)}
     done: dict[int, object] = {}
+    made = int(parts.made(root))  # how many on the line are made by reducers and hooks
+    calls = 0
     while line.walks:
         for part, word, argument in line.walks[-1]:
             key = id(part)
             if key in on_line:
-                depth = line.outermost(lambda container: not parts.native(container))
+                depth = line.outermost(lambda container: not parts.native(container) and parts.plan(type(container)).kind != "HOOK")
                 if depth is None:
                     return list(units.values()), line.path(line.outermost(lambda container: container is part))
                 # What lies below the unit may be met again on another way: it is not done.
                 units[id(line.containers[depth])] = line.containers[depth]
                 while len(line.walks) > depth:
-                    on_line.discard(id(line.pop()))
+                    container = line.pop()
+                    on_line.discard(id(container))
+                    made -= parts.made(container)
                 break
             if key not in done and key not in units and (walk := parts.of(part)) is not None:
+                if parts.made(part):
+                    calls += made > 0
+                    if made > _MADE_LIMIT or calls > _CALLS_LIMIT:
+                        continue
+                    made += 1
                 on_line.add(key)
                 line.push(part, walk, word, argument)
                 break
         else:
             container = line.pop()
             on_line.discard(id(container))
+            made -= parts.made(container)
             done[id(container)] = container
     return list(units.values()), None
 
@@ -185,13 +195,10 @@ class Parts:
     ----------
     hooks : Hooks
         Those in force.
-    reduced : bool
-        Whether reducers are called, as they are with track_refs on. Else what has one is a unit.
     """
 
-    def __init__(self, hooks: Hooks = PROCESS, *, reduced: bool = True) -> None:
+    def __init__(self, hooks: Hooks = PROCESS) -> None:
         self._hooks = hooks
-        self._reduced = reduced
         self._plans: dict[int, tuple[type, fallback.Plan]] = {}
 
     def native(self, obj: object) -> bool:
@@ -227,7 +234,7 @@ class Parts:
             return _guarded(_row(obj))
         if plan.kind == "HOOK":
             return _guarded(_hooked(obj, self._hooks))
-        if plan.kind == "REDUCE" and self._reduced:
+        if plan.kind == "REDUCE":
             return _guarded(_reduced(obj))
         return None
 

@@ -19,14 +19,21 @@ from fastser import errors as _errors, fallback as _fallback, inspection as _ins
 cdef PyObject* read_callable(Decoder* d) except NULL:
     cdef uint64_t index = read_varint(d)
     cdef PyObject* o
+    cdef Py_ssize_t place
     if d.callables == NULL:
         d.callables = new_list(0)
     if index:
         if index > <uint64_t> fastser_list_size(d.callables):
             bad(d, f"one of {fastser_list_size(d.callables)} callables", index)
-        return fastser_list_items(d.callables)[index - 1]
+        o = fastser_list_items(d.callables)[index - 1]
+        if o == fastser_none:
+            bad(d, "a callable that is complete", "one that needs itself")
+        return o
+    # Its number is taken before those of the callables that it needs.
+    place = fastser_list_size(d.callables)
+    (<list> d.callables).append(None)
     o = d.walk_value(d)
-    (<list> d.callables).append(<object> o)
+    (<list> d.callables)[place] = <object> o
     fastser_decref(o)
     return o
 

@@ -48,6 +48,8 @@ cdef object reduced(Encoder* e, PyObject* o):
         except Exception as error:
             if isinstance(error, _refusals) and e.fallback == FALLBACK_CLOUDPICKLE:
                 return None
+            if isinstance(error, _refusals):
+                raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), error) from error
             raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
     keep(e, found)
     return found

@@ -374,7 +374,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         return known
     if kind_of(t) & FOREIGN:
         return encode_foreign_run(e, items, k, n)
-    if e.singly and is_level(t):
+    if e.singly and (is_level(t) or t == fastser_array_type):
         return 0
     if t == fastser_dict_type:
         first = record_prefix(e, items, k, &columns)

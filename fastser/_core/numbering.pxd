@@ -116,7 +116,10 @@ cdef inline int check_open(Encoder* e, PyObject* o, Py_ssize_t number) except -1
     while run != NULL:
         if run.first <= number < run.first + run.count and (
                 run.frozen or run.called < e.called or (run.strict < e.strict and not run.by_address)):
-            return stop(e, STOP_RECURSIVE if run.count == 1 else STOP_SINGLY)
+            if run.count == 1 and not e.recursive:
+                return stop(e, STOP_RECURSIVE)
+            if run.count > 1 and not e.singly:
+                return stop(e, STOP_SINGLY)
         run = run.next
     return 0
 

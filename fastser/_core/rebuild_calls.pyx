@@ -77,12 +77,12 @@ cdef list read_arguments(Decoder* d, Py_ssize_t n):
     return list(zip(*columns)) if columns else [()] * n
 
 
-cdef object apply(Decoder* d, object call, object arguments):
+cdef object apply(Decoder* d, object call, object arguments, object what):
     user_code_begins(d)
     try:
         o = call(*arguments)
     except Exception as error:
-        raise _errors.cannot_rebuild(_errors.call_of(call), error, f"tag {d.at - d.view.tags}") from error
+        raise _errors.cannot_rebuild(_errors.call_of(what), error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)
     return o
 
@@ -118,9 +118,9 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         for i in range(n):
             if parts & PART_NEW:
                 new = getattr(call, "__new__", None)
-                out[i] = new_reference(apply(d, new, (call, *arguments[i])))
+                out[i] = new_reference(apply(d, new, (call, *arguments[i]), call))
             else:
-                out[i] = new_reference(apply(d, call, arguments[i]))
+                out[i] = new_reference(apply(d, call, arguments[i], call))
             set_number(d, first + i, out[i])
     if parts & PART_LIST_ITEMS:
         listed = read_pieces(d, n, False)
