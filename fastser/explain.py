@@ -25,7 +25,7 @@ _PATH_WIDTH = 60
 _REASON_WIDTH = 100
 _LISTED_LIMIT = 20
 _STEPS_LIMIT = 64  # keys that have a node of their own
-_CALLS_LIMIT = 10_000_000  # of reducers and hooks, each as often as it lies within others: they can make objects without end
+_CALLS_LIMIT = 3_000_000  # of reducers and hooks, each as often as it lies within others: they can make objects without end
 
 # The way to a part: that to the whole it is of, and the step from there.
 Place = tuple[Any, Word, Any]
@@ -180,7 +180,7 @@ _TIMES = frozenset(map(id, (datetime.datetime, datetime.time)))
 _NOT_NUMBERED = _TIMES | set(map(id, (slice, np.void, np.record)))
 _UNITS = frozenset(map(id, (bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer)))
 _LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - set(map(id, (dict, np.ndarray)))
-_ENDLESS = "not looked into: its reducer makes objects without end"
+_ENDLESS = "not looked into: reducers within reducers make too many objects"
 _EMPTY: tuple[()] = ()
 _EMPTY_SIZE = pack([]).nbytes
 
@@ -413,7 +413,7 @@ class _Walk:
             return self.refer(obj, reason)
         if kind in ("REDUCE", "HOOK"):
             self.calls += made
-            if self.calls > _CALLS_LIMIT:
+            if made and self.calls > _CALLS_LIMIT:
                 return kind, _ENDLESS, None
             return self.ask(obj, plan)
         return kind, reason, self.parts.of(obj)

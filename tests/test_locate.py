@@ -64,6 +64,11 @@ class Endless:
         return Endless, (Endless(),)
 
 
+class Branching:
+    def __reduce__(self):
+        return Branching, (Branching(), Branching())
+
+
 class HostileState:
     def __reduce_ex__(self, protocol):
         raise ZeroDivisionError("no")
@@ -260,13 +265,23 @@ def test_cycles_without_an_instance_on_the_way():
     the_same(cyclic_instances(both), both["points"])
 
 
-def test_what_a_reducer_hides_is_no_cycle():
+def test_cycles_through_what_reducers_tell():
     a = collections.OrderedDict()
     a["self"] = a
     b = ListOf()
     b.append(b)
     assert find_cycle([a, b]) is None
-    assert cyclic_instances([a, b]) == []
+    the_same(cyclic_instances([a, b]), [a, b])
+    c = with_attribute(ListOf([1]), {})
+    c.extra["c"] = c
+    the_same(cyclic_instances({"c": [c]}), [c])
+
+
+def test_what_reducers_make_without_end_is_no_cycle():
+    loop = [1]
+    loop.append(loop)
+    assert cyclic_instances([Endless()]) == []
+    assert find_cycle([Endless(), Branching(), loop]) == "$[2]"
 
 
 def test_cycles_however_long():
