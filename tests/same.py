@@ -1,21 +1,30 @@
 """A comparison as strict as a round trip has to be: values, exact types, order, bits, layout and identity."""
 
+import array
+import collections
+import copyreg
 import datetime
 import decimal
 import enum
 import struct
+import types
 import uuid
+import weakref
 import zoneinfo
 from typing import Any
 
 import numpy as np
 
 # What keeps its identity, beside the instances of classes that this module does not know.
-_SHAREABLE = (list, dict, set, bytearray, tuple, frozenset, np.ndarray)
-_SEQUENCES = (list, tuple)
+_SHAREABLE = (list, dict, set, bytearray, tuple, frozenset, np.ndarray, collections.deque, array.array, BaseException)
+_SEQUENCES = (list, tuple, collections.deque)
 _SETS = (set, frozenset)
 _ATOMS = (str, bytes, bytearray, int, bool, type(None), type(...), type(NotImplemented))
 _SUBCLASSED = (str, bytes, bytearray, int, float, complex)
+# One for the whole process.
+_BY_NAME = (type, enum.Enum, types.ModuleType)
+# Values, whose identity nobody promises, although their classes are written as those of instances are.
+_VALUES = (decimal.Decimal, uuid.UUID, zoneinfo.ZoneInfo, np.generic, types.FunctionType, types.BuiltinFunctionType, types.MethodType, *_BY_NAME)
 
 
 def same(expected: Any, found: Any, *, identity: str | None = "graph") -> bool:
@@ -85,7 +94,14 @@ def same_dtype(expected: np.dtype, found: np.dtype, path: Any = None) -> bool:
 def _is_shareable(a: Any) -> bool:
     if isinstance(a, (tuple, frozenset)):
         return len(a) > 0  # the interpreter has one empty tuple
-    return isinstance(a, _SHAREABLE) or (type(a).__module__ != "builtins" and hasattr(a, "__dict__") and not isinstance(a, type))
+    return isinstance(a, _SHAREABLE) or type(a) is object or (not isinstance(a, _VALUES) and (hasattr(a, "__dict__") or bool(_slots(a))))
+
+
+def _slots(a: Any) -> dict[str, Any]:
+    """The slots that are set, by their mangled names."""
+    if isinstance(a, _VALUES) or type(a).__module__ == "builtins":
+        return {}
+    return {name: getattr(a, name) for name in copyreg._slotnames(type(a)) if hasattr(a, name)}  # type: ignore[attr-defined]
 
 
 def _parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
@@ -142,15 +158,28 @@ def _parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
     elif isinstance(a, uuid.UUID):
         _check((a.int, a.is_safe) == (b.int, b.is_safe), path, (a, a.is_safe), (b, b.is_safe))
         return []
-    elif isinstance(a, (type, enum.Enum)) or not hasattr(a, "__dict__"):
-        _check(a == b, path, a, b)
+    elif isinstance(a, _BY_NAME):
+        _check(a is b, path, a, b)
         return []
+    elif kind is weakref.ref:
+        return [(a(), b(), (path, "()"))]
+    elif isinstance(a, (types.BuiltinFunctionType, types.MethodType)):
+        return [(getattr(a, name), getattr(b, name), (path, f".{name}")) for name in ("__name__", "__self__")]
+    elif kind is types.FunctionType:
+        _check(a is b or a.__code__ == b.__code__, path, a, b)
+        parts = []
+    elif isinstance(a, BaseException):
+        parts = [(a.args, b.args, (path, ".args"))]
     else:
-        if isinstance(a, _SUBCLASSED):
+        if isinstance(a, _SUBCLASSED) or not (kind is object or hasattr(a, "__dict__") or hasattr(a, "__slots__")):
             _check(a == b, path, a, b)
         parts = []
-    if hasattr(a, "__dict__"):
-        parts += [(x, y, (path, ".__dict__")) for x, y in zip(sorted(vars(a).items()), sorted(vars(b).items()), strict=True)]
+    for name in ("maxlen", "default_factory"):
+        if isinstance(a, (collections.deque, collections.defaultdict)) and hasattr(a, name):
+            _check(getattr(a, name) == getattr(b, name), (path, f".{name}"), getattr(a, name), getattr(b, name))
+    for fields, others in ((_slots(a), _slots(b)), (getattr(a, "__dict__", {}), getattr(b, "__dict__", {}))):
+        _check(list(fields) == list(others), path, f"the fields {list(fields)}", f"the fields {list(others)}")
+        parts += [(fields[name], others[name], (path, f".{name}")) for name in fields]
     return parts
 
 
@@ -166,6 +195,9 @@ def _set_parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
         else:
             odd.append(x)
     rest = list(left)
+    labels, others = [_label(x) for x in odd], [_label(y) for y in rest]
+    if len(set(labels)) == len(odd) and set(labels) == set(others):
+        return parts + [(x, rest[others.index(label)], (path, "{}")) for x, label in zip(odd, labels)]
     for x in odd:
         for i, y in enumerate(rest):
             if _looks_same(x, y):
@@ -176,9 +208,17 @@ def _set_parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
     return parts
 
 
+def _label(x: Any) -> str:
+    """What tells apart the members that are hashed by identity, and may lead back to themselves: the class, and the field `a`."""
+    if isinstance(x, (tuple, frozenset)):
+        return f"{type(x)}: {sorted(map(_label, x))}"
+    plain = {**_slots(x), **getattr(x, "__dict__", {})}.get("a", x)
+    return f"{type(x)}: {plain if isinstance(plain, (str, int)) else ''}"
+
+
 def _looks_same(x: Any, y: Any) -> bool:
     try:
-        return same(x, y, identity=None)
+        return same(x, y)
     except AssertionError:
         return False
 
