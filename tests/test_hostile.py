@@ -746,10 +746,12 @@ class Trap:
         return setattr, (Trap, "sprung", True)
 
 
-def test_safe_refuses_pickles_and_runs_nothing():
+def test_safe_refuses_calls_and_pickles_and_runs_nothing():
     frame = fastser.dumps([1, Trap()])
-    with pytest.raises(UnsafeDataError, match=r"^safe=True, but a pickled part at .* would be needed"):
+    with pytest.raises(UnsafeDataError, match=r"^safe=True, but builtins\.setattr at \$\[1\] would be needed"):
         fastser.loads(frame, safe=True)
+    with pytest.raises(UnsafeDataError, match=r"^safe=True, but a pickled part at \$\[1\] would be needed"):
+        fastser.loads(build(LIST, 2, GENERIC, NONE, PICKLE, INLINE, 0, data=[pickle.dumps(Trap())], flags=FOREIGN), safe=True)
     assert not hasattr(Trap, "sprung")
     fastser.loads(frame)
     assert Trap.sprung is True
@@ -765,7 +767,7 @@ def test_safe_refuses_a_pickle_whatever_the_header_says(flags):
         build(DICT, 1, PICKLE, INLINE, 0, NONE, data=[payload], flags=flags),
         build(ARRAY, DESCRIBED, TUPLE, 1, PICKLE, INLINE, 0, data=[payload], flags=flags),
     ):
-        with pytest.raises(UnsafeDataError):
+        with pytest.raises(DecodeError):
             fastser.loads(frame, safe=True)
     assert not hasattr(Trap, "sprung")
 
