@@ -25,6 +25,7 @@ _PATH_WIDTH = 60
 _REASON_WIDTH = 100
 _LISTED_LIMIT = 20
 _STEPS_LIMIT = 64  # keys that have a node of their own
+_UNFOLDED_LIMIT = 1_000_000
 _CALLS_LIMIT = 3_000_000  # of reducers and hooks, each as often as it lies within others: they can make objects without end
 
 # The way to a part: that to the whole it is of, and the step from there.
@@ -294,7 +295,7 @@ class _Walk:
 
     def compare(self, root: object) -> None:
         """Let dumps have the last word."""
-        if self.calls > _CALLS_LIMIT or (self.repeats and not self.track_refs):
+        if self.calls > _CALLS_LIMIT or (self.repeats and not self.track_refs and not self.unfolds(root)):
             return  # it might never end
         top = self.nodes[0]
         try:
@@ -305,6 +306,20 @@ class _Walk:
         else:
             for node in self.nodes:
                 node._failures.clear()
+
+    def unfolds(self, root: object) -> bool:
+        """Whether the tree, in which what is shared comes again and again, is not much more than what was looked at."""
+        walks = [self.parts.of(root) or iter(())]
+        left = _UNFOLDED_LIMIT
+        while walks and left:
+            part = next(walks[-1], None)
+            if part is None:
+                walks.pop()
+                continue
+            left -= 1
+            if id(part[0]) not in self.units and (walk := self.parts.of(part[0])) is not None:
+                walks.append(walk)
+        return left > 0
 
     # What a pile holds.
 
@@ -402,7 +417,9 @@ class _Walk:
 
     def decide(self, obj: Any, made: int) -> tuple[str, str, Iterator[Part] | None]:
         """The plan of an object, why, and its parts if it is not packed as one."""
-        if self.parts.native(obj) and not (type(obj) is np.ndarray and obj.dtype.hasobject and obj.dtype.names):
+        if type(obj) is np.ndarray and obj.dtype.hasobject and obj.dtype.names:
+            return "PICKLE", "an array whose records hold objects", None
+        if self.parts.native(obj):
             flat = id(type(obj)) in _UNITS or (type(obj) is np.ndarray and obj.dtype != object)
             return "native", "", None if flat else self.parts.of(obj)
         plan = self.parts.plan(type(obj))

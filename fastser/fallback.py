@@ -164,6 +164,8 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
         return "types", _CONSTANTS[obj]
     if name is None:
         name = getattr(obj, "__qualname__", None) or obj.__name__
+    if by_value and "<" in name:  # <locals> or <lambda>
+        return None
     module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
     if by_value and _goes_by_value(module):
         return None
@@ -375,4 +377,5 @@ def _dumps(module: types.ModuleType, obj: object) -> tuple[bytes, list[pickle.Pi
 
 
 def _cloudpickle() -> types.ModuleType:
-    return import_module("cloudpickle")  # not at the top: plain data need not wait for it
+    # Not at the top: plain data need not wait for it.
+    return sys.modules.get("cloudpickle") or import_module("cloudpickle")

@@ -17,6 +17,10 @@ from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, end_item
 
+
+cdef enum:
+    LINE_MIN = 64         # elements: a shorter line of a table is not worth a run of its own
+
 cnp.import_array()
 fastser_plain_import()
 
@@ -240,10 +244,23 @@ cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except
             if e.careful or not objects:
                 block = <Block*> (e.blocks.data + e.blocks.size - sizeof(Block))
                 block.owned += 1
-    e.walk_items(e, elements, n * size)
+    j = line_length(items[0])
+    for i in range(0, n * size - j, j):
+        write_concat(e, j, n * size - i)
+        e.walk_items(e, elements + i, j)
+    e.walk_items(e, elements + n * size - j, j)
     blocks_leave(e, mark)
     e.depth -= 1
     return 0
+
+
+cdef Py_ssize_t line_length(PyObject* array) noexcept:
+    """How many elements are written as one: long lines of a table are its columns or rows, and each of its own kind."""
+    cdef Py_ssize_t size = fastser_array_size(array), ndim = fastser_array_ndim(array), line
+    if ndim < 2:
+        return size
+    line = fastser_array_dims(array)[0 if array_order(array) == ORDER_FORTRAN else ndim - 1]
+    return line if line >= LINE_MIN else size
 
 
 cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:

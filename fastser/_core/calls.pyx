@@ -15,7 +15,7 @@ from fastser._core.kinds cimport kinds_import
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ClassPlan
-from fastser._core.runs cimport is_worth_it, write_concat
+from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
 from fastser._core.units cimport encode_memory, encode_unit, mode_of, path_of

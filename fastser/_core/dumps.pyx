@@ -10,6 +10,7 @@ from fastser._core.capi cimport (
 from fastser._core.columns cimport columns_capacity
 from fastser._core.encode cimport walk
 from fastser._core.encoder cimport *
+from fastser._core.foreign cimport runs_code
 from fastser._core.frame cimport Layout, frame_layout
 from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.scalars cimport room
@@ -107,7 +108,7 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     cdef Py_ssize_t missing
     cdef Layout layout
     e.track = track
-    e.careful = 0
+    e.careful = runs_code(root)
     e.acyclic = 0
     e.singly = 0
     e.recursive = 0

@@ -267,6 +267,15 @@ cdef inline int write_varint(Encoder* e, uint64_t value) except -1:
     return 0
 
 
+cdef inline int write_concat(Encoder* e, Py_ssize_t k, Py_ssize_t n) except -1:
+    """Announce that the next run ends before the items do."""
+    if k < n:
+        write_tag(e, TAG_CONCAT)
+        append_varint(&e.columns.tags, k)
+        e.claimed += k
+    return 0
+
+
 cdef inline Body* body_new(Encoder* e, PyObject* owner) except NULL:
     """Append to `buffers` what the caller fills in; takes a reference to ``owner``."""
     cdef Body* body

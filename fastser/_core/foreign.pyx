@@ -11,7 +11,7 @@ from fastser._core.instances cimport encode_instance, encode_instance_run, encod
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport *
 from fastser._core.globals cimport encode_reference
-from fastser._core.kinds cimport kinds_import
+from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
 from fastser._core.tags cimport *
 from fastser._core.units cimport encode_unit
 
@@ -26,6 +26,16 @@ cdef ClassPlan plan_of(Encoder* e, PyObject* t):
             stop(e, STOP_CAREFUL)
         plan = make_plan(<object> t)
     return plan
+
+
+cdef bint runs_code(PyObject* o) noexcept:
+    """Whether packing an object is known to run Python code, so that there is no use in trying without."""
+    cdef PyObject* t = fastser_type(o)
+    cdef ClassPlan plan
+    if not kind_of(t) & FOREIGN:
+        return False
+    plan = known_plan(t)
+    return plan is None or plan.kind > PLAN_ROWS
 
 
 cdef object hook_of(Encoder* e, PyObject* t):

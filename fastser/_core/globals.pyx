@@ -12,17 +12,29 @@ from fastser._core.units cimport encode_unit, mode_of, number_one, path_of
 
 from fastser import errors as _errors, fallback as _fallback
 
+cdef extern from *:
+    """
+    #define fastser_is_function(o) PyFunction_Check(o)
+    #define fastser_function_name(o) (((PyFunctionObject *) (o))->func_qualname)
+    """
+    bint fastser_is_function(PyObject* o) noexcept
+    PyObject* fastser_function_name(PyObject* o) noexcept    # borrowed, as the next
+    PyObject* PyFunction_GetModule(PyObject* o) noexcept
+
 
 cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
     cdef ClassPlan plan
-    cdef object found
+    cdef object found = None
     cdef object part
-    if not e.careful:
-        plan = known_plan(o) if PyType_Check(<object> o) else None
-        if plan is None or not is_found(o, plan):
+    if fastser_is_function(o):
+        found = (<object> PyFunction_GetModule(o), <object> fastser_function_name(o))
+    elif PyType_Check(<object> o):
+        plan = known_plan(o)
+        if plan is not None:
+            found = (plan.module, plan.name)
+    if found is None or not is_found(o, found[0], found[1]):
+        if not e.careful:
             return stop(e, STOP_CAREFUL)
-        found = (plan.module, plan.name)
-    else:
         try:
             found = _fallback.reference(<object> o, mode_of(e), name)
         except Exception as error:

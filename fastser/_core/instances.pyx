@@ -12,7 +12,7 @@ from fastser._core.kinds cimport kinds_import
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ClassPlan
 from fastser._core.records cimport write_shape
-from fastser._core.runs cimport RUN_MIN, is_worth_it, write_concat
+from fastser._core.runs cimport RUN_MIN, is_worth_it
 from fastser._core.shapes cimport gather_keys, keys_equal
 from fastser._core.tags cimport *
 

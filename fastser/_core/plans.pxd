@@ -30,5 +30,5 @@ cdef ClassPlan known_plan(PyObject* cls)
 # Decide, in Python.
 cdef ClassPlan make_plan(object cls)
 
-# Whether a class is where it says it is, as far as can be told without running Python code.
-cdef bint is_found(PyObject* cls, ClassPlan plan) noexcept
+# Whether an object is found by a module's and its own name, as far as can be told without running Python code.
+cdef bint is_found(PyObject* o, object module, object name) noexcept

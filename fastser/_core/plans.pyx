@@ -113,8 +113,8 @@ cdef ClassPlan make_plan(object cls):
     plan.hashes_address = fastser_hashes_address(<PyObject*> cls)
     plan.has_setstate = hasattr(cls, "__setstate__")
     module, name = cls.__module__, cls.__qualname__
-    if type(module) is str and type(name) is str and module != "__main__" and "." not in name:
-        plan.module, plan.name = module, name
+    plan.module = module if type(module) is str else None
+    plan.name = name
     # Looking an attribute up, as was just done, makes the interpreter give the class a version.
     plan.version = fastser_version(<PyObject*> cls)
     if plan.version:
@@ -129,9 +129,9 @@ cdef ClassPlan make_plan(object cls):
     return plan
 
 
-cdef bint is_found(PyObject* cls, ClassPlan plan) noexcept:
+cdef bint is_found(PyObject* o, object module, object name) noexcept:
     cdef PyObject* registry
-    if plan.module is None:
+    if type(module) is not str or type(name) is not str or module == "__main__":
         return False
     registry = PyDict_GetItem(_modules, _registry_module)
     if registry != NULL:
@@ -139,4 +139,4 @@ cdef bint is_found(PyObject* cls, ClassPlan plan) noexcept:
         registry = fastser_in_module(<PyObject*> _modules, <PyObject*> _registry_module, <PyObject*> _registry_name)
         if registry == NULL or not PyAnySet_Check(registry) or PySet_Size(registry) != 0:
             return False
-    return fastser_in_module(<PyObject*> _modules, <PyObject*> plan.module, <PyObject*> plan.name) == cls
+    return fastser_in_module(<PyObject*> _modules, <PyObject*> module, <PyObject*> name) == o

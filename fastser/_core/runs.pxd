@@ -24,15 +24,6 @@ cdef inline bint is_worth_it(Py_ssize_t k, Py_ssize_t n) noexcept:
     return k == n or k >= RUN_MIN
 
 
-cdef inline int write_concat(Encoder* e, Py_ssize_t k, Py_ssize_t n) except -1:
-    """Announce that the next run ends before the items do."""
-    if k < n:
-        write_tag(e, TAG_CONCAT)
-        append_varint(&e.columns.tags, k)
-        e.claimed += k
-    return 0
-
-
 cdef inline bint rest_is_nullable(PyObject** items, Py_ssize_t n, PyObject* t) noexcept:
     """Whether nothing but None and values of t follows: one nullable run holds that better than two."""
     cdef Py_ssize_t i

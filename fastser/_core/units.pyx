@@ -5,6 +5,7 @@ from libc.string cimport memset
 
 from fastser._core.buffer cimport buffer_extend
 
+from fastser._core.capi cimport fastser_bytes_data
 from fastser._core.columns cimport Body
 from fastser._core.encoder cimport *
 from fastser._core.memo cimport MemoEntry, memo_entry
@@ -87,10 +88,16 @@ cdef int encode_memory(Encoder* e, PyObject* o) except -1:
 cdef int write_memory(Encoder* e, object memory) except -1:
     """Bytes or a memoryview as a body."""
     cdef const unsigned char[::1] view
+    cdef const char* data = NULL
     cdef Body* body
     cdef Py_ssize_t size = len(memory), padding
-    cdef object owner = memoryview(memory).cast("B")
-    view = owner
+    cdef object owner = memory
+    if type(memory) is bytes:
+        data = fastser_bytes_data(<PyObject*> memory)
+    elif size:
+        owner = memoryview(memory).cast("B")
+        view = owner
+        data = <const char*> &view[0]
     if size < BYTES_BODY_MIN:
         # What reads it may be an array again: it begins where the widest of their elements may.
         padding = -e.columns.data.size & (DATA_ALIGNMENT - 1) if size else 0
@@ -100,10 +107,10 @@ cdef int write_memory(Encoder* e, object memory) except -1:
         else:
             write_tag(e, BODY_INLINE)
         memset(room(buffer_extend(&e.columns.data, padding)), 0, padding)
-        if data_append(&e.columns, <const char*> &view[0] if size else NULL, size) != TEXT_OK:
+        if data_append(&e.columns, data, size) != TEXT_OK:
             return text_failed(e)
         return 0
     body = body_new(e, <PyObject*> owner)
-    body.data = <const char*> &view[0]
+    body.data = data
     body.size = size
     return write_tag(e, BODY_BUFFER)
