@@ -225,15 +225,21 @@ def reduce(obj: Any) -> str | Reduced:
     Exception
         Whatever the reducer raises.
     """
+    return take_apart(obj, ask(obj))
+
+
+def ask(obj: Any) -> Any:
+    """Return what the reducer of an object does."""
     cls = type(obj)
-    reducer = copyreg.dispatch_table.get(cls)
     if cls is memoryview:
         memory = obj if obj.contiguous else obj.tobytes()
-        reduced: Any = (view_again, (pickle.PickleBuffer(memory), obj.format, obj.shape))
-    elif reducer is not None:
-        reduced = reducer(obj)
-    else:
-        reduced = obj.__reduce_ex__(5)
+        return view_again, (pickle.PickleBuffer(memory), obj.format, obj.shape)
+    reducer = copyreg.dispatch_table.get(cls)
+    return obj.__reduce_ex__(5) if reducer is None else reducer(obj)
+
+
+def take_apart(obj: Any, reduced: Any) -> str | Reduced:
+    """Check what a reducer returned, and name its parts."""
     if isinstance(reduced, str):
         return reduced
     if not isinstance(reduced, tuple) or not 2 <= len(reduced) <= 6:
@@ -246,7 +252,7 @@ def reduce(obj: Any) -> str | Reduced:
     if name in ("__newobj__", "__newobj_ex__"):
         if not arguments or not hasattr(arguments[0], "__new__"):
             raise pickle.PicklingError(f"its reducer returned {name} without a class that has a __new__")
-        if arguments[0] is not getattr(obj, "__class__", cls):
+        if arguments[0] is not getattr(obj, "__class__", type(obj)):
             raise pickle.PicklingError("its reducer makes an object of another class")
         if name == "__newobj_ex__" and (len(arguments) != 3 or type(arguments[1]) is not tuple or type(arguments[2]) is not dict):
             raise pickle.PicklingError(f"its reducer returned {name} without a tuple and a dict of arguments")

@@ -15,6 +15,7 @@ from fastser._core.kinds cimport kinds_import
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ClassPlan
+from fastser._core.reducers cimport Reduced, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
@@ -28,7 +29,6 @@ cnp.import_array()
 kinds_import()
 
 cdef object _buffer_class = _pickle.PickleBuffer
-cdef object _Reduced = _fallback.Reduced
 
 # What pickle raises on what only cloudpickle can carry.
 cdef tuple _refusals = (_pickle.PicklingError, AttributeError, TypeError)
@@ -39,10 +39,10 @@ cdef object reduced(Encoder* e, PyObject* o):
     if not e.careful:
         stop(e, STOP_CAREFUL)
     if fastser_type(o) == fastser_tuple_type or fastser_type(o) == fastser_frozenset_type:
-        found = _Reduced(0, type(<object> o), (list(<object> o),), None, [], [], [], None)
+        found = remade(o)
     else:
         try:
-            found = _fallback.reduce(<object> o)
+            found = reduce(o)
         except RecursionError as error:
             raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
         except Exception as error:
@@ -72,7 +72,8 @@ cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1:
 
 cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, ClassPlan plan) except -1:
     cdef list found = []
-    cdef object first, other
+    cdef object answer
+    cdef Reduced first = None, other
     cdef Py_ssize_t i, distinct
     if type(<object> items[0]) is _buffer_class:
         return 0
@@ -82,9 +83,10 @@ cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssiz
     if not is_worth_it(distinct, n):
         return 0
     for i in range(distinct):
-        other = reduced(e, items[i])
-        if other is None or type(other) is str:
+        answer = reduced(e, items[i])
+        if answer is None or type(answer) is str:
             break
+        other = <Reduced> answer
         if i == 0:
             first = other
         elif other.call is not first.call or other.parts != first.parts or other.setter is not first.setter:
@@ -97,7 +99,8 @@ cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssiz
 
 cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, list found, bint has_setstate) except -1:
     cdef size_t mark = e.blocks.size
-    cdef object first = found[0], one
+    cdef Reduced first = <Reduced> found[0]
+    cdef object one
     cdef int parts = first.parts
     cdef bint strict_state
     descend(e, items[0])
@@ -119,14 +122,14 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         ascend(e, items, k, True)
         return k
     if parts & PART_LIST_ITEMS:
-        write_sequences(e, [one.items for one in found], None)
+        write_sequences(e, [(<Reduced> one).items for one in found], None)
     if parts & PART_DICT_ITEMS:
-        write_sequences(e, [one.keys for one in found], [one.values for one in found])
+        write_sequences(e, [(<Reduced> one).keys for one in found], [(<Reduced> one).values for one in found])
     if parts & PART_STATE:
         strict_state = has_setstate or parts & PART_SETTER
         e.strict += strict_state
         e.called += strict_state
-        write_column(e, [one.state for one in found])
+        write_column(e, [(<Reduced> one).state for one in found])
         e.strict -= strict_state
         e.called -= strict_state
     if parts & PART_SETTER:
@@ -180,15 +183,22 @@ cdef int write_column(Encoder* e, list column) except -1:
 
 cdef int write_arguments(Encoder* e, Py_ssize_t k, list found) except -1:
     """Tuples of arguments: columns where all are of one length."""
-    cdef Py_ssize_t j, width = len(found[0].arguments)
-    cdef object one
-    for one in found:
-        if len(one.arguments) != width:
+    cdef Reduced one = <Reduced> found[0]
+    cdef object other
+    cdef Py_ssize_t i, j, width = len(one.arguments) - one.skipped
+    cdef PyObject** block
+    for i in range(k):
+        one = <Reduced> fastser_list_items(<PyObject*> found)[i]
+        if len(one.arguments) - one.skipped != width:
             write_varint(e, 0)
-            return write_sequences(e, [one.arguments for one in found], None)
+            return write_sequences(e, [(<Reduced> other).arguments[(<Reduced> other).skipped:] for other in found], None)
     write_varint(e, width + 1)
     for j in range(width):
-        write_column(e, [one.arguments[j] for one in found])
+        block = block_new(e, k)
+        for i in range(k):
+            one = <Reduced> fastser_list_items(<PyObject*> found)[i]
+            block[i] = fastser_tuple_items(<PyObject*> one.arguments)[one.skipped + j]
+        e.walk_items(e, block, k)
     return 0
 
 

@@ -1,0 +1,21 @@
+"""What the reducers of objects return, taken apart."""
+
+from cpython.object cimport PyObject
+
+
+cdef class Reduced:
+    cdef int parts                # PART_...
+    cdef object call
+    cdef tuple arguments          # the first `skipped` of them are not meant
+    cdef Py_ssize_t skipped
+    cdef object state
+    cdef list items, keys, values
+    cdef object setter
+
+
+# Ask an object for its parts: a Reduced, or a str, the name that it is found by.  Raises what its reducer does, and
+# PicklingError for what no reducer may return.
+cdef object reduce(PyObject* o)
+
+# What a tuple or frozenset would return that is made again from a list of its items.
+cdef Reduced remade(PyObject* o)

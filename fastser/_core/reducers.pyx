@@ -1,0 +1,95 @@
+"""What the reducers of objects return, taken apart.
+
+What is as usual is taken apart here; the rest, and all that is to be refused, by `fallback.take_apart`.
+"""
+
+cimport cython
+from cpython.iterator cimport PyIter_Check
+from cpython.object cimport PyCallable_Check, PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+
+from fastser._core.tags cimport *
+
+import copyreg as _copyreg
+
+from fastser import fallback as _fallback
+
+cdef dict _reducers = _copyreg.dispatch_table
+cdef object _newobj = _copyreg.__newobj__
+cdef list _none = []              # never changed
+
+
+@cython.final
+@cython.freelist(256)
+cdef class Reduced:
+    pass
+
+
+cdef object reduce(PyObject* o):
+    if type(<object> o) in _reducers or type(<object> o) is memoryview:
+        return apart(<object> o, _fallback.ask(<object> o))
+    return apart(<object> o, (<object> o).__reduce_ex__(5))
+
+
+cdef object apart(object obj, object reduced):
+    cdef Reduced made
+    cdef object pairs, pair
+    cdef Py_ssize_t size
+    if type(reduced) is not tuple:
+        return unusual(obj, reduced)
+    size = PyTuple_GET_SIZE(reduced)
+    if not 2 <= size <= 5 or type(<object> PyTuple_GET_ITEM(reduced, 1)) is not tuple:
+        return unusual(obj, reduced)
+    made = Reduced.__new__(Reduced)
+    made.call = <object> PyTuple_GET_ITEM(reduced, 0)
+    made.arguments = <tuple> PyTuple_GET_ITEM(reduced, 1)
+    if made.call is _newobj:
+        if PyTuple_GET_SIZE(made.arguments) == 0:
+            return unusual(obj, reduced)
+        made.call = <object> PyTuple_GET_ITEM(made.arguments, 0)
+        if made.call is not obj.__class__ or not hasattr(made.call, "__new__"):
+            return unusual(obj, reduced)
+        made.skipped = 1
+        made.parts = PART_NEW
+    elif not PyCallable_Check(made.call) or getattr(made.call, "__name__", None) in ("__newobj__", "__newobj_ex__"):
+        return unusual(obj, reduced)
+    if size > 2:
+        made.state = <object> PyTuple_GET_ITEM(reduced, 2)
+        if made.state is not None:
+            made.parts |= PART_STATE
+    made.items = made.keys = made.values = _none
+    if size > 3 and <object> PyTuple_GET_ITEM(reduced, 3) is not None:
+        if not PyIter_Check(<object> PyTuple_GET_ITEM(reduced, 3)):
+            return unusual(obj, reduced)
+        made.items = list(<object> PyTuple_GET_ITEM(reduced, 3))
+        if made.items:
+            made.parts |= PART_LIST_ITEMS
+    if size > 4 and <object> PyTuple_GET_ITEM(reduced, 4) is not None:
+        if not PyIter_Check(<object> PyTuple_GET_ITEM(reduced, 4)):
+            return unusual(obj, (*reduced[:3], iter(made.items), *reduced[4:]))
+        made.keys, made.values = [], []
+        for pair in <object> PyTuple_GET_ITEM(reduced, 4):
+            key, value = pair
+            made.keys.append(key)
+            made.values.append(value)
+        if made.keys:
+            made.parts |= PART_DICT_ITEMS
+    return made
+
+
+cdef object unusual(object obj, object reduced):
+    cdef Reduced made
+    found = _fallback.take_apart(obj, reduced)
+    if type(found) is str:
+        return found
+    made = Reduced.__new__(Reduced)
+    made.parts, made.call, made.arguments, made.state, made.items, made.keys, made.values, made.setter = found
+    return made
+
+
+cdef Reduced remade(PyObject* o):
+    cdef Reduced made = Reduced.__new__(Reduced)
+    made.call = type(<object> o)
+    made.arguments = (list(<object> o),)
+    made.items = made.keys = made.values = _none
+    return made
