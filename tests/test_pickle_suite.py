@@ -200,11 +200,10 @@ def case(suite, over):
     return type(f"Test{suite.__name__}{over.__name__}", (over, suite, unittest.TestCase), namespace)
 
 
-for suite in (Suite, ErrorsSuite):
-    for over in (Fastser, ByValue, InRuns, WithoutReferences):
-        made = case(suite, over)
-        globals()[made.__name__] = made
-del made
+for over in (Fastser, ByValue, WithoutReferences):
+    for suite in (Suite, ErrorsSuite):
+        globals()[f"Test{suite.__name__}{over.__name__}"] = case(suite, over)
+TestSuiteInRuns = case(Suite, InRuns)  # copies of what pickle refuses there are none
 
 
 @pytest.mark.parametrize("suite", [Suite, ErrorsSuite])
