@@ -211,8 +211,14 @@ def type_name(obj: object) -> str:
     return class_name(type(obj))
 
 
-def call_of(function: object) -> str:
+def no_class(found: object, name: str | None) -> str:
+    return f"{shorten(name)} of type {type_name(found)}" if name else type_name(found)
+
+
+def call_of(function: object, arguments: tuple[object, ...]) -> str:
     """How messages name what a function makes."""
+    if getattr(function, "__name__", "") == "__newobj_ex__" and arguments:
+        function = arguments[0]
     if isinstance(function, type):
         return f"a {class_name(function)}"
     return f"what {getattr(function, '__qualname__', None) or type_name(function)} returns"

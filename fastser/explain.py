@@ -178,8 +178,8 @@ def explain(
 _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _SETS = frozenset(map(id, (set, frozenset)))
 _TIMES = frozenset(map(id, (datetime.datetime, datetime.time)))
-_NOT_NUMBERED = _TIMES | set(map(id, (slice, np.void, np.record)))
-_UNITS = frozenset(map(id, (bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer)))
+_NOT_NUMBERED = _TIMES | set(map(id, (slice, range, np.void, np.record)))
+_UNITS = frozenset(map(id, (range, bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer)))
 _LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - set(map(id, (dict, np.ndarray)))
 _ENDLESS = "not looked into: reducers within reducers make too many objects"
 _EMPTY: tuple[()] = ()
@@ -340,7 +340,7 @@ class _Walk:
             if id(pile.cls) not in _NOT_NUMBERED:
                 self.seen[id(obj)] = obj, place
             plan, reason, walk = self.decide(obj, pile.made)
-            deep = pile.level > self.max_depth and walk is not None and id(pile.cls) not in _TIMES
+            deep = pile.level > self.max_depth and (pile.cls is range or (walk is not None and id(pile.cls) not in _TIMES))
             if deep:
                 reason, walk = "deeper than max_depth", None
             key = plan, reason, walk is None

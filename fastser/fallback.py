@@ -16,6 +16,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from fastser.hooks import PROCESS, Hooks
 
 Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE", "PICKLE"]
@@ -30,7 +32,7 @@ STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
 _CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
-_NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__
+_NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__  # type: ignore[attr-defined]
 
 
 class Plan(NamedTuple):
@@ -108,7 +110,7 @@ def _customised(cls: type) -> str | None:
         # What dataclasses gives to frozen classes with slots does no more than the default would, were they not frozen.
         if found is not getattr(object, name, None) and found is not getattr(dataclasses, f"_dataclass{name[1:-2]}", None):
             return f"it has a {name} of its own"
-    if cls.__new__ is not object.__new__:
+    if cls.__new__ is not object.__new__:  # type: ignore[comparison-overlap]
         return "it has a __new__ of its own"
     if not cls.__flags__ & _HEAP_TYPE:
         return "it is not made by a class statement"
@@ -312,7 +314,7 @@ def view_again(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
     """A memoryview like the one that was packed, over the buffer that was read."""
     view = memoryview(buffer).cast("B")
     if 0 in shape:  # cast takes no such shapes
-        return view.cast(format)  # type: ignore[call-overload, no-any-return]
+        return np.empty(shape, format).data
     return view.cast(format, list(shape))  # type: ignore[call-overload, no-any-return]
 
 

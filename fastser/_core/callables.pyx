@@ -11,7 +11,7 @@ from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
 from fastser._core.faults cimport bad
 from fastser._core.plans cimport *
 from fastser._core.references cimport number, set_number
-from fastser._core.slots cimport new_reference
+from fastser._core.slots cimport new_reference, replace_slot
 
 from fastser import errors as _errors, fallback as _fallback, inspection as _inspection
 
@@ -41,7 +41,7 @@ cdef PyObject* read_callable(Decoder* d) except NULL:
 cdef ClassPlan class_plan(Decoder* d, PyObject* cls):
     cdef ClassPlan plan
     if not PyType_Check(<object> cls):
-        bad(d, "a class", _errors.type_name(<object> cls))
+        bad(d, "a class", _errors.no_class(<object> cls, None if d.found == NULL else <object> d.found))
     plan = known_plan(cls)
     return make_plan(<object> cls) if plan is None else plan
 
@@ -87,6 +87,8 @@ cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             except Exception as error:
                 raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
             user_code_ends(d)
+            name = f"{module}.{name}"
+            replace_slot(&d.found, <PyObject*> name)
         out[i] = new_reference(o)
         set_number(d, first + i, out[i])
     return 0

@@ -57,6 +57,7 @@ cdef struct Decoder:
     Buffer shapes             # of ShapeSeen
     PyObject* dtypes          # a list, or NULL; strong
     PyObject* callables       # a list of classes and other callables, or NULL; strong
+    PyObject* found           # the name of the last object that was found by its name, or NULL; strong
     PyObject* allowed         # names of classes to the classes, what safe=True may rebuild; NULL: everything; borrowed
     PyObject* hooks           # a dict of names to hooks; borrowed
     PyObject* inspect         # a list of stand-ins for what would run Python code, which are all that is made; or NULL; borrowed
@@ -87,6 +88,7 @@ cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     d.bodies = NULL
     d.dtypes = NULL
     d.callables = NULL
+    d.found = NULL
     d.open = NULL
     d.hashing = NULL
     d.shapes.data = NULL
@@ -133,3 +135,4 @@ cdef inline void decoder_release(Decoder* d) noexcept:
         free(d.hashing)
     fastser_xdecref(d.dtypes)
     fastser_xdecref(d.callables)
+    fastser_xdecref(d.found)

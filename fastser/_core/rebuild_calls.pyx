@@ -82,7 +82,7 @@ cdef object apply(Decoder* d, object call, object arguments, object what):
     try:
         o = call(*arguments)
     except Exception as error:
-        raise _errors.cannot_rebuild(_errors.call_of(what), error, f"tag {d.at - d.view.tags}") from error
+        raise _errors.cannot_rebuild(_errors.call_of(what, arguments), error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)
     return o
 

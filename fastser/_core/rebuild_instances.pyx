@@ -61,8 +61,8 @@ cdef struct Fields:
     PyObject* names           # a tuple; borrowed
     Py_ssize_t count
     Py_ssize_t slots          # so many of them
-    Py_ssize_t* offsets       # of the slots; NULL: the class has a protocol of its own, and is given a state
-    bint plain                # the others are attributes that the class knows nothing of
+    Py_ssize_t* offsets       # in an instance, -1 in its __dict__; NULL: the class has a protocol of its own, and is given a state
+    bint plain                # those of the __dict__ are attributes that the class knows nothing of
 
 
 cdef int open_fields(Decoder* d, Fields* fields) except -1:
@@ -74,27 +74,21 @@ cdef int open_fields(Decoder* d, Fields* fields) except -1:
     fields.plain = True
     if plan is None or plan.kind != PLAN_FIELDS:
         return refuse(d, fields.cls)
-    fields.offsets = <Py_ssize_t*> malloc((fields.slots + 1) * sizeof(Py_ssize_t))
+    fields.offsets = <Py_ssize_t*> malloc((fields.count + 1) * sizeof(Py_ssize_t))
     if fields.offsets == NULL:
         raise MemoryError()
     for i in range(fields.count):
+        # A slot may have become an attribute since, or the other way: cloudpickle gives classes that go by value no slots again.
         name = fastser_tuple_items(fields.names)[i]
-        if i >= fields.slots:
-            if not plan.has_dict:
-                raise _errors.lost_field(<object> fields.cls, <object> name, f"tag {d.at - d.view.tags}")
-            fields.plain = fields.plain and not fastser_class_has(fields.cls, name)
-            continue
+        fields.offsets[i] = -1
         for j in range(plan.slot_count):
-            if <object> fastser_tuple_items(<PyObject*> plan.slot_names)[j] == <object> name:
+            if fastser_tuple_items(<PyObject*> plan.slot_names)[j] == name:    # both are interned
                 fields.offsets[i] = plan.slot_offsets[j]
                 break
         else:
-            if not plan.has_dict or d.allowed != NULL:
+            if not plan.has_dict:
                 raise _errors.lost_field(<object> fields.cls, <object> name, f"tag {d.at - d.view.tags}")
-            # cloudpickle gives classes that went by value no slots again.
-            free(fields.offsets)
-            fields.offsets = NULL
-            return 0
+            fields.plain = fields.plain and not fastser_class_has(fields.cls, name)
     return 0
 
 
@@ -123,7 +117,7 @@ cdef int fill_instance(Decoder* d, Fields* fields, PyObject* o, PyObject** value
         return give_state(d, fields, o, values, stride)
     try:
         for i in range(fields.count):
-            if i < fields.slots:
+            if fields.offsets[i] >= 0:
                 slot = <PyObject**> (<char*> o + fields.offsets[i])
                 old = slot[0]
                 slot[0] = values[i * stride]
@@ -262,6 +256,8 @@ cdef int rebuild_named_rows(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     rows = plan is not None and plan.kind == PLAN_ROWS
     if not rows:
         refuse(d, fields.cls)
+    elif len((<object> fields.cls)._fields) != width and d.allowed == NULL:
+        rows = False    # the class may know what to do
     elif len((<object> fields.cls)._fields) != width:
         return bad(d, f"the {len((<object> fields.cls)._fields)} items of a {_errors.class_name(<object> fields.cls)}", width)
     open.first = first
