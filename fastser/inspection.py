@@ -54,7 +54,8 @@ def names(allow: Iterable[type | str]) -> dict[str, type | None]:
         raise errors.bad_option("allow", "a sequence of classes and their full names", allow)
     allowed: dict[str, type | None] = {}
     for entry in allow:
-        if issubclass(type(entry), type):  # list[int] says that it is an instance of type, up to Python 3.10
+        # list[int] says that it is an instance of type, up to Python 3.10.
+        if isinstance(entry, type) and issubclass(type(entry), type):
             allowed[f"{entry.__module__}.{entry.__qualname__}"] = entry
         elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
             allowed.setdefault(entry)

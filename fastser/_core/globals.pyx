@@ -19,14 +19,14 @@ cdef extern from *:
     """
     bint fastser_is_function(PyObject* o) noexcept
     PyObject* fastser_function_name(PyObject* o) noexcept    # borrowed, as the next
-    PyObject* PyFunction_GetModule(PyObject* o) noexcept
+    PyObject* PyFunction_GetModule(PyObject* o) noexcept     # NULL where its globals have no __name__
 
 
 cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
     cdef ClassPlan plan
     cdef object found = None
     cdef object part
-    if fastser_is_function(o):
+    if fastser_is_function(o) and PyFunction_GetModule(o) != NULL:
         found = (<object> PyFunction_GetModule(o), <object> fastser_function_name(o))
     elif PyType_Check(<object> o):
         plan = known_plan(o)
