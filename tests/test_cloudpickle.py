@@ -415,6 +415,25 @@ def test_what_main_sent_can_be_sent_on():
     assert square.area() == area(square) == 16
 
 
+def test_there_and_back_again():
+    there = "import sys, fastser; sys.stdout.buffer.write(fastser.dumps(fastser.loads(sys.stdin.buffer.read())))"
+    done = run(
+        PACK,
+        CLASSES,
+        f"""
+        import subprocess
+        sent = [Square(3), Point(1.0), Color.RED, Pair(4), Custom("s"), Lists([1]), Square]
+        there = subprocess.run([sys.executable, "-c", {there!r}], input=fastser.dumps(sent), stdout=subprocess.PIPE, check=True)
+        back = fastser.loads(there.stdout)
+        assert [type(obj) for obj in back] == [type(obj) for obj in sent], back
+        assert back[:4] == sent[:4]
+        assert back[2] is Color.RED
+        assert back[6] is Square
+        """,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_a_script_is_main_too(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("".join(map(textwrap.dedent, (PACK, CLASSES, "pack([Square(5), lambda square: square.area()])"))))

@@ -187,6 +187,7 @@ def test_the_text_of_what_fails():
         ),
         ([np.array(["a"], np.dtypes.StringDType())], [("$", "list", "native", 1), ("$[0]", "numpy.ndarray", "native", 1)]),
         (Point(1, "a"), [("$", "test_explain.Point", "FIELDS", 1), ("$.x", "int", "native", 1), ("$.y", "str", "native", 1)]),
+        (np.zeros(2, [("a", "O")]), [("$", "numpy.ndarray", "PICKLE", 1)]),
         (Row(1, [2]), [("$", "test_explain.Row", "ROWS", 1), ("$.left", "int", "native", 1), ("$.right", "list", "native", 1), ("$.right[0]", "int", "native", 1)]),
         (Colour.RED, [("$", "test_explain.Colour", "REDUCE", 1), ("$.args[0]", "int", "native", 1)]),
         (fractions.Fraction(1, 3), [("$", "fractions.Fraction", "REDUCE", 1), ("$.args[0]", "int", "native", 1), ("$.args[1]", "int", "native", 1)]),
@@ -340,6 +341,15 @@ def test_cycles_in_a_tree():
     assert_agrees_with_dumps([point], explain([point], track_refs=False), track_refs=False)
 
 
+def test_what_a_tree_writes_again_may_be_too_deep_there():
+    shared = [[1]]
+    found = explain([shared, [[shared]]], track_refs=False, max_depth=4)
+    assert [(path, reason) for path, _, reason in found.failures] == [
+        ("$", str(fastser.errors.depth_exceeded("$[0][0]", 4, decoding=False, stack=False)))
+    ]
+    assert_agrees_with_dumps([shared, [[shared]]], found, track_refs=False, max_depth=4)
+
+
 def test_shared_a_thousand_times_over():
     for track_refs in (True, False):
         value = [1]
@@ -382,7 +392,7 @@ def test_every_failure_with_its_path(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"track_refs": False}, {"fallback": "pickle"}, {"fallback": None}, {"max_depth": 2}], ids=str)
 def test_what_dumps_says_is_among_the_failures(options):
     local = type("Local", (), {})
-    for part in (threading.Lock(), lambda: 1, local, local(), Refusing(), Point(1, lambda: 1), print, fractions.Fraction(1), [[1]], Row([1], 2), open):
+    for part in (threading.Lock(), lambda: 1, local, local(), Refusing(), Point(1, lambda: 1), print, fractions.Fraction(1), [[1]], Row([1], 2), open, range(3), slice(1)):
         for obj in (part, [part], {"a": [1, part]}, Point(part, 2), collections.OrderedDict(a=part), Row(1, part)):
             assert_agrees_with_dumps(obj, explain(obj, **options), **options)
 
