@@ -6,7 +6,10 @@ with `read` what the compiled decoder must read the same way.
 
 import datetime
 import decimal
+import functools
+import importlib
 import itertools
+import pickle
 import struct
 import uuid
 import zoneinfo
@@ -24,10 +27,11 @@ BOOLS, INT8, INT16, INT32, INT64, BIG_INT, FLOAT, COMPLEX = 6, 8, 9, 10, 11, 12,
 TEXT, SURROGATE_TEXT, TEXT_REF, BYTES, BYTEARRAY, BODY_TEXT, BODY_BYTES, BODY_BYTEARRAY = range(16, 24)
 DATETIME, DATETIME_ZONED, DATE, TIME, TIME_ZONED, TIMEDELTA, LONG_TIMEDELTA, UTC, TIMEZONE, ZONEINFO = range(24, 34)
 DECIMAL, UUID, RANGE, SLICE = 34, 35, 36, 37
-LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS = range(40, 48)
-ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, PICKLE = 50, 51, 52, 53, 56
+LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS, NAMED_ROWS, INSTANCES = range(40, 50)
+ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, PICKLE, HOOK, MEMORY = range(50, 59)
 GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF = 60, 61, 62, 63, 64, 65
-INLINE, BUFFER, SAME, OF = 0, 1, 2, 3  # where a body lies
+INLINE, BUFFER, SAME, OF, PADDED = 0, 1, 2, 3, 4  # where a body lies
+STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16  # parts of calls
 OBJECT, DESCRIBED, EARLIER = 15, 31, 32  # codes of dtypes
 PLAIN = (None, "?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16", "O")
 
@@ -153,21 +157,26 @@ def parse(frame):
     return columns | {"flags": flags}
 
 
-def read(frame):
-    """The object in a frame, by the grammar's words; no pickles, no references to tuples that are not complete, no long doubles."""
-    reader = _Reader(parse(frame))
+def read(frame, hooks=None):
+    """The object in a frame, by the grammar's words; no references to tuples that are not complete, no long doubles.
+
+    ``hooks`` are decoders by their names.
+    """
+    reader = _Reader(parse(frame), hooks)
     value = reader.items(1)[0]
     reader.finish()
     return value
 
 
 class _Reader:
-    def __init__(self, columns):
+    def __init__(self, columns, hooks):
         self.columns = columns
+        self.hooks = hooks
         self.at = dict.fromkeys(COLUMNS, 0)
         self.numbered = []
         self.shapes = []
         self.dtypes = []
+        self.callables = []
 
     def finish(self):
         for name in COLUMNS:
@@ -234,6 +243,9 @@ class _Reader:
             return data if wanted is None else data[len(data) - wanted :]
         if where == BUFFER:
             return self.take("buffers", 1)[0]
+        if where == PADDED:
+            padding = self.varint()
+            return self.take("data", 1)[0][padding:]
         return self.columns["buffers"][self.varint()]
 
     def dtype(self):
@@ -353,13 +365,16 @@ class _Reader:
             target.update(zip(keys, values, strict=True))
         return objects
 
-    def tag_45(self, n):
-        objects = [{} for _ in range(n)]
-        self.set(self.number(n), objects)
+    def shape(self):
         index = self.varint()
         if index == 0:
             self.shapes.append(self.take("text", self.varint()))
-        for key in self.shapes[index - 1]:
+        return self.shapes[index - 1]
+
+    def tag_45(self, n):
+        objects = [{} for _ in range(n)]
+        self.set(self.number(n), objects)
+        for key in self.shape():
             for target, value in zip(objects, self.items(n), strict=True):
                 target[key] = value
         return objects
@@ -410,6 +425,89 @@ class _Reader:
         dtype = self.dtype()
         return list(np.frombuffer(self.take("data", 1)[0], dtype, n))
 
+    def callable(self):
+        index = self.varint()
+        if index:
+            return self.callables[index - 1]
+        place = len(self.callables)
+        self.callables.append(None)
+        self.callables[place] = self.items(1)[0]
+        return self.callables[place]
+
+    def tag_48(self, n):
+        first, width, cls = self.number(n), self.varint(), self.callable()
+        columns = [self.items(n) for _ in range(width)]
+        return self.set(first, [cls(*(column[i] for column in columns)) for i in range(n)])
+
+    def tag_49(self, n):
+        first, form = self.number(n), self.varint()
+        names = self.shape() if form else []
+        cls = self.callable()
+        objects = self.set(first, [object.__new__(cls) for _ in range(n)])
+        for place, name in enumerate(names):
+            for target, value in zip(objects, self.items(n), strict=True):
+                if place < form - 1:
+                    object.__setattr__(target, name, value)
+                else:
+                    vars(target)[name] = value
+        return objects
+
+    def tag_54(self, n):
+        first = self.number(n)
+        names = self.take("text", 2 * n)
+        pairs = zip(names[::2], names[1::2], strict=True)
+        return self.set(first, [_find(module, name) for module, name in pairs])
+
+    def arguments(self, n):
+        width = self.varint()
+        if width == 0:
+            return self.split(self.unsigned(n))
+        columns = [self.items(n) for _ in range(width - 1)]
+        return [[column[i] for column in columns] for i in range(n)]
+
+    def met_before(self, n):
+        index = self.varint() if n == 1 else 0
+        return [self.numbered[index - 1]] if index else None
+
+    def tag_55(self, n):
+        parts, make = self.varint(), self.callable()
+        arguments = self.arguments(n)
+        if known := self.met_before(n):
+            return known
+        if parts & NEW:
+            made = [make.__new__(make, *one) for one in arguments]
+        else:
+            made = [make(*one) for one in arguments]
+        self.set(self.number(n), made)
+        if parts & LIST_ITEMS:
+            for target, items in zip(made, self.split(self.unsigned(n)), strict=True):
+                target.extend(items)
+        if parts & DICT_ITEMS:
+            lengths = self.unsigned(n)
+            for target, keys, values in zip(made, self.split(lengths), self.split(lengths), strict=True):
+                for key, value in zip(keys, values, strict=True):
+                    target[key] = value
+        if parts & STATE:
+            states = self.items(n)
+            put = self.callable() if parts & SETTER else _set_state
+            for target, state in zip(made, states, strict=True):
+                put(target, state)
+        return made
+
+    def tag_56(self, n):
+        first = self.number(n)
+        return self.set(first, [pickle.loads(self.body(), buffers=[self.body() for _ in range(self.varint())]) for _ in range(n)])
+
+    def tag_57(self, n):
+        decode = self.hooks[self.take("text", 1)[0]]
+        payloads = self.items(n)
+        if known := self.met_before(n):
+            return known
+        made = [decode(payload) for payload in payloads]
+        return self.set(self.number(n), made)
+
+    tag_58 = lambda self, n: self.set(self.number(n), [memoryview(self.body()) for _ in range(n)])
+
     tag_60 = lambda self, n: [self.items(1)[0] for _ in range(n)]
 
     def tag_61(self, n):
@@ -434,6 +532,19 @@ class _Reader:
         if any(item is None for item in objects):
             raise NotImplementedError("a reference to a tuple that is not complete")
         return objects
+
+
+def _find(module, name):
+    return functools.reduce(getattr, name.split(".") if name else (), importlib.import_module(module))
+
+
+def _set_state(target, state):
+    if hasattr(target, "__setstate__"):
+        return target.__setstate__(state)
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    vars(target).update(attributes or {})
+    for name, value in (slots or {}).items():
+        setattr(target, name, value)
 
 
 def _dtype(description):
