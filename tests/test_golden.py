@@ -1,16 +1,20 @@
 """Golden frames: written once, by tests/golden/write.py, and read by every later version.
 
-The objects they hold are made here, by code. Each is compared with what the package reads and, where no pickle is
-involved, with what the reader in frames.py makes of the same bytes.
+The objects they hold are made here, by code. Each is compared with what the package reads and with what the reader in
+frames.py makes of the same bytes.
 """
 
 import datetime
 import decimal
 import fractions
+import functools
+import operator
+import pickle
 import uuid
 import zoneinfo
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import frames
 import numpy as np
@@ -48,6 +52,14 @@ def objects():
         "dtypes": dtypes(),
         "numpy-scalars": numpy_scalars(),
         "pickles": pickles(),
+        "instances": instances(),
+        "named-rows": named_rows(),
+        "named-ring": named_ring(),
+        "globals": by_name(),
+        "calls": calls(),
+        "hooks": hooks(),
+        "memory": memory(),
+        "object-cycles": object_cycles(),
     }
 
 
@@ -279,6 +291,191 @@ def pickles():
     }
 
 
+# --- classes, which the frames name: neither these names nor their fields may change ------------------------------------
+
+
+class Point:
+    def __init__(self, x, y):
+        self.x = x
+        self.y = y
+
+    class Nested:
+        pass
+
+
+class Slots:
+    __slots__ = ("a", "b")
+
+    def __init__(self, *values):
+        for name, value in zip(self.__slots__, values, strict=False):
+            setattr(self, name, value)
+
+
+class Both(Slots):
+    """Slots, and a dict beside them."""
+
+
+Row = namedtuple("Row", "id name")
+
+
+class Typed(NamedTuple):
+    id: int
+    of: object = None
+
+
+class Nothing(NamedTuple):
+    pass
+
+
+class Numbers(list):
+    pass
+
+
+class Table(dict):
+    pass
+
+
+class Called:
+    """Made by a call with its arguments; what its reducer returns is told when it is made."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return Called, self.arguments
+
+
+class Stated:
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __getstate__(self):
+        return ["state", self.arguments]
+
+    def __setstate__(self, state):
+        self.arguments = state[1]
+
+
+class Set(Called):
+    def __reduce__(self):
+        return Set, (), {"arguments": self.arguments}, None, None, put
+
+
+def put(target, state):
+    target.arguments = state["arguments"]
+
+
+class Held:
+    """Its memory goes out of band."""
+
+    def __init__(self, memory):
+        self.memory = bytes(memory)
+
+    def __reduce__(self):
+        return Held, (pickle.PickleBuffer(self.memory),)
+
+
+class Celsius:
+    def __init__(self, degrees):
+        self.degrees = degrees
+
+
+fastser.register(Celsius, lambda celsius: celsius.degrees, Celsius, name="golden.celsius")
+
+
+def instances():
+    shared = Point(1, [2])
+    odd = Point(1, 2)
+    odd.z = 3
+    return {
+        "one": Point(1.5, "y"),
+        "none": [Point.__new__(Point), Slots(), Point.Nested()],
+        "slots": [Slots(1, 2), Slots(1), Slots("a", None)],
+        "both": [Both(1), Both()],
+        "run": [Point(i, str(i)) for i in range(20)],
+        "runs of slots": [Slots(i, i / 2) for i in range(10)],
+        "runs of none": [Point.Nested() for _ in range(5)],
+        "odd one": [*(Point(i, i) for i in range(10)), odd, *(Point(i, i) for i in range(10))],
+        "nested": [Point(Slots(i), [Point(i, i)]) for i in range(5)],
+        "shared": [shared, shared, {"again": shared}],
+        "fields by dict": vars_of(Both(1, 2), c=3, d=[4]),
+    }
+
+
+def vars_of(target, **fields):
+    vars(target).update(fields)
+    return target
+
+
+def named_rows():
+    shared = Row(1, [2])
+    return {
+        "one": Row(1, "a"),
+        "run": [Row(i, f"n{i}") for i in range(20)],
+        "typed": [Typed(1), Typed(2, Row(3, "c"))],
+        "nothing": [Nothing(), Nothing()],
+        "shared": [shared, shared, shared[1]],
+        "keys": {Row(1, 2): 3},
+    }
+
+
+def named_ring():
+    """Through a list, as only that can be made."""
+    ring = Row(1, [])
+    ring.name.append(ring)
+    return [ring, ring]
+
+
+def by_name():
+    return [Point, Point.Nested, uuid, uuid.UUID, uuid.uuid5, len, Point, {"k": Point, "l": int}, type(None), fractions]
+
+
+def calls():
+    numbers = Numbers([1, 2, 3])
+    numbers.name = "numbers"
+    table = Table(a=1, b=[2])
+    table.name = "table"
+    return {
+        "arguments": [Called(), Called(1), Called("a", [1])],
+        "run": [Called(i, str(i)) for i in range(10)],
+        "lengths": [Called(*range(i)) for i in range(6)],
+        "state": [Stated(1, 2), Stated()],
+        "setter": [Set(1), Set(2), Set()],
+        "list items": [numbers, Numbers(), [Numbers([i]) for i in range(5)]],
+        "dict items": [table, Table(), [Table(k=i) for i in range(5)]],
+        "collections": [OrderedDict(a=1, b=2), deque([1, 2], maxlen=5), Counter("abca"), defaultdict(list, k=[1])],
+        "fractions": [fractions.Fraction(i, 7) for i in range(1, 6)],
+        "callables": [functools.partial(operator.add, 1), [Called(Called(i)) for i in range(4)]],
+        "exceptions": [ValueError("a", 1), KeyError("k")],
+    }
+
+
+def hooks():
+    shared = Celsius([20])
+    return [Celsius(1), [Celsius(i / 2) for i in range(6)], [shared, shared], {"of": Celsius({"a": Celsius(None)})}]
+
+
+def memory():
+    return [Held(b""), Held(b"abc"), b"x", Held(b"de"), Held(bytes(range(256)) * 20), [Held(b"f" * i) for i in range(5)]]
+
+
+def object_cycles():
+    point, other = Point(1, 2), Slots(1, 2)
+    point.x, other.a, other.b = other, point, [point]
+    numbers, table = Numbers(), Table()
+    numbers.append(numbers)
+    table["self"] = table
+    table.of = [table, numbers]
+    again = Called([])
+    again.arguments[0].append(again)
+    state = Set(1)
+    state.arguments = (state, [state])
+    ring = [Point(i, None) for i in range(4)]
+    for i, one in enumerate(ring):
+        one.y = ring[i - 1]
+    return {"instances": [point, other], "items": [numbers, table], "arguments": [again, again], "state": state, "ring": ring}
+
+
 def by_hand():
     """Frames of what the grammar allows and `dumps` does not write, or only of gigabytes; and what they hold."""
     f = frames
@@ -307,7 +504,37 @@ def by_hand():
         (f.CONCAT, 1, f.DECIMAL, f.BIG_INT): [decimal.Decimal("1.0"), -2],
         (f.GROUPS, 2, 1, f.TIME, 1, f.COMPLEX): [1j, datetime.time(0, 0, 1)],
     }
+    by_hand_objects = {
+        (f.GLOBAL,): [Point, Point.Nested],
+        (f.NAMED_ROWS, 2, 0, f.GLOBAL, f.INT8, f.NONE): [Row(1, None), Row(2, None)],
+        (f.NAMED_ROWS, 2, 1, f.NONE, f.INT8): [Row(None, 3), Row(None, 4)],
+        (f.INSTANCES, 1, 0, 1, 0, f.GLOBAL, f.TRUE): [vars_of(Point.Nested(), x=True), vars_of(Point.Nested(), x=True)],
+        (f.INSTANCES, 3, 0, 2, 0, f.GLOBAL, f.FALSE, f.INT8): [Slots(False, 5), Slots(False, 6)],
+        (f.INSTANCES, 0, 3): [Slots(), Slots()],
+        (f.CALL, 0, 0, f.GLOBAL, 0, 1, f.INT8): [Called(7), Called(8, 9)],
+        (f.CALL, f.STATE | f.SETTER | f.NEW, 0, f.GLOBAL, 1, f.RECORDS, 0, 1, f.TUPLE, 0, 1, f.INT8, 0, f.GLOBAL): [Set(10), Set(11)],
+        (f.CALL, f.LIST_ITEMS | f.STATE, 0, f.GLOBAL, 1, 1, f.INT8, f.RECORDS, 0, 1, f.NONE): [
+            vars_of(Numbers([1]), name=None), vars_of(Numbers([2, 3]), name=None),
+        ],
+        (f.CALL, f.DICT_ITEMS, 0, f.GLOBAL, 1, 0, 1, f.TEXT, f.INT8): [Table(k=1), Table(l=2)],
+        (f.CALL, 0, 0, f.CALL, 0, 0, f.GLOBAL, 3, f.GLOBAL, f.small(1), 0, 2, f.INT8): [3, 4],  # what is called is made by a call
+        (f.HOOK, f.INT8): [Celsius(5), Celsius(6)],
+        (f.CONCAT, 1, f.HOOK, f.FLOAT, 0, f.CALL, 0, 0, f.GLOBAL, 2, f.MEMORY, f.PADDED, 5, 0): [Celsius(1.5), Held(b"abc")],
+        (f.CALL, 0, 11, 2, f.MEMORY, f.INLINE, f.BUFFER): [Held(b"inline"), Held(b"in a buffer")],
+    }
+    here = "test_golden"
+    names = [here, "Point", here, "Point.Nested", here, "Row", "x", here, "Point.Nested", "a", "b", here, "Slots", here, "Called"]
+    names += [here, "Set", "arguments", here, "put", here, "Numbers", "name", here, "Table", "k", "l", "functools", "partial"]
+    names += ["operator", "add", "golden.celsius", "golden.celsius", here, "Held"]
     return {
+        "objects-by-hand": (
+            f.build(
+                f.LIST, len(by_hand_objects), f.GENERIC, *[part for run in by_hand_objects for part in (f.LIST, 2, *run)],
+                i8=[1, 2, 3, 4, 5, 6, 1, 2, 7, 8, 9, 10, 11, 1, 2, 1, 2, 3, 1, 2, 2, 3, 5, 6], f64=[1.5], text=names,
+                data=[bytes(5) + b"abc", b"inline"], buffers=[b"in a buffer"], flags=f.FOREIGN,
+            ),
+            list(by_hand_objects.values()),
+        ),
         "lengths": (
             f.build(
                 f.LIST, 5, f.GENERIC, *lengths, f.LIST, 2, f.LIST, 0, 2, f.INT8,
@@ -334,7 +561,8 @@ def by_hand():
 
 
 OBJECTS = objects() | {name: obj for name, (_, obj) in by_hand().items()}
-NOT_READ_BY_HAND = {"pickles", "ring"}
+HOOKS = {"golden.celsius": Celsius}
+NOT_READ_BY_HAND = {"ring", "named-ring"}
 each_name = pytest.mark.parametrize("name", OBJECTS)
 
 
@@ -360,12 +588,12 @@ def test_read_with_what_comes_after(name):
 
 @pytest.mark.parametrize("name", sorted(OBJECTS.keys() - NOT_READ_BY_HAND))
 def test_the_words_of_the_format_say_the_same(name):
-    assert same(OBJECTS[name], frames.read(golden(name)))
+    assert same(OBJECTS[name], frames.read(golden(name), HOOKS))
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTS.keys() - NOT_READ_BY_HAND))
 def test_what_is_written_now_is_read_by_the_words_of_the_format(name):
-    assert same(OBJECTS[name], frames.read(fastser.dumps(OBJECTS[name])))
+    assert same(OBJECTS[name], frames.read(fastser.dumps(OBJECTS[name]), HOOKS))
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTS.keys() - NOT_READ_BY_HAND))
