@@ -9,6 +9,7 @@ from fastser._core.capi cimport *
 from fastser._core.cursors cimport next_text, read_varint
 from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
 from fastser._core.faults cimport bad
+from fastser._core.keys cimport new_key
 from fastser._core.plans cimport *
 from fastser._core.references cimport number, set_number
 from fastser._core.slots cimport new_reference, replace_slot
@@ -61,6 +62,31 @@ cdef object noted(Decoder* d, object part):
     return part
 
 
+cdef inline object key_of(const char* text, Py_ssize_t size):
+    cdef PyObject* key = new_key(text, size)
+    cdef object name = <object> key
+    fastser_decref(key)
+    return name
+
+
+cdef object found(Decoder* d, object module, object name):
+    """What is found by module and name; perhaps the module is imported first."""
+    cdef PyObject* known = look_up(module, name)
+    cdef object o
+    if known != NULL and PyType_Check(<object> known):
+        return <object> known
+    user_code_begins(d)
+    try:
+        o = _fallback.resolve(module, name)
+    except Exception as error:
+        raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
+    if not isinstance(o, type):
+        name = f"{module}.{name}"
+        replace_slot(&d.found, <PyObject*> name)
+    return o
+
+
 cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, first = number(d, n), size = 0
     cdef const char* text
@@ -69,9 +95,9 @@ cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         return bad(d, "the header to announce classes", "one")
     for i in range(n):
         text = next_text(d, d.text, &size)
-        module = text[:size].decode("utf-8")
+        module = key_of(text, size)
         text = next_text(d, d.text + 1, &size)
-        name = text[:size].decode("utf-8")
+        name = key_of(text, size)
         d.text += 2
         if d.inspect:
             o = noted(d, _inspection.StandIn(
@@ -81,14 +107,7 @@ cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             if o is None:
                 raise _errors.unsafe(f"{module}.{name}", f"tag {d.at - d.view.tags}")
         else:
-            user_code_begins(d)
-            try:
-                o = _fallback.resolve(module, name)
-            except Exception as error:
-                raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
-            user_code_ends(d)
-            name = f"{module}.{name}"
-            replace_slot(&d.found, <PyObject*> name)
+            o = found(d, module, name)
         out[i] = new_reference(o)
         set_number(d, first + i, out[i])
     return 0

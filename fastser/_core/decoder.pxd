@@ -57,7 +57,7 @@ cdef struct Decoder:
     Buffer shapes             # of ShapeSeen
     PyObject* dtypes          # a list, or NULL; strong
     PyObject* callables       # a list of classes and other callables, or NULL; strong
-    PyObject* found           # the name of the last object that was found by its name, or NULL; strong
+    PyObject* found           # the name of the last object that was found by its name and is no class, or NULL; strong
     PyObject* allowed         # names of classes to the classes, what safe=True may rebuild; NULL: everything; borrowed
     PyObject* hooks           # a dict of names to hooks; borrowed
     PyObject* inspect         # a list of stand-ins for what would run Python code, which are all that is made; or NULL; borrowed

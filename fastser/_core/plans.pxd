@@ -30,5 +30,8 @@ cdef ClassPlan known_plan(PyObject* cls)
 # Decide, in Python.
 cdef ClassPlan make_plan(object cls)
 
+# Borrowed: what a module that is imported holds by a name, or NULL where telling so would take Python code.
+cdef PyObject* look_up(object module, object name) noexcept
+
 # Whether an object is found by a module's and its own name, as far as can be told without running Python code.
 cdef bint is_found(PyObject* o, object module, object name) noexcept

@@ -129,6 +129,10 @@ cdef ClassPlan make_plan(object cls):
     return plan
 
 
+cdef PyObject* look_up(object module, object name) noexcept:
+    return fastser_in_module(<PyObject*> _modules, <PyObject*> module, <PyObject*> name)
+
+
 cdef bint is_found(PyObject* o, object module, object name) noexcept:
     cdef PyObject* registry
     if type(module) is not str or type(name) is not str or module == "__main__":
@@ -139,4 +143,4 @@ cdef bint is_found(PyObject* o, object module, object name) noexcept:
         registry = fastser_in_module(<PyObject*> _modules, <PyObject*> _registry_module, <PyObject*> _registry_name)
         if registry == NULL or not PyAnySet_Check(registry) or PySet_Size(registry) != 0:
             return False
-    return fastser_in_module(<PyObject*> _modules, <PyObject*> module, <PyObject*> name) == o
+    return look_up(module, name) == o
