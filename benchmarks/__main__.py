@@ -21,7 +21,7 @@ def arguments(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--row", action="append", metavar="PATTERN", help="only rows with such a name or group (repeatable)")
     parser.add_argument("--list", action="store_true", help="list the rows and leave")
-    parser.add_argument("--seconds", type=float, default=120, help="time shared among the rows (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=110, help="time shared among the rows (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a fifth of that time")
     parser.add_argument("--rounds", type=int, help="exactly so many rounds a row, however long they take")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), metavar="PEER",

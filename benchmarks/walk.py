@@ -72,12 +72,16 @@ def walk(value: object) -> Iterator[object]:
 def size_limit(value: object, pickled: int) -> int:
     """The bytes that fastser may take for what pickle writes in `pickled` bytes.
 
-    pickle's own plus 5 % plus 64, plus one for each text item and for each integer beyond 32 bits.
+    pickle's own plus 5 % plus 64, plus one for each text item and for each integer beyond 32 bits, plus the module's name for
+    each class and function, which pickle writes once.
     """
-    items = sum(
-        type(item) is str or type(item) is int and not -(1 << 31) <= item < 1 << 31 for item in walk(value)
-    )
-    return int(pickled * 1.05) + 64 + items
+    allowed = int(pickled * 1.05) + 64
+    for item in walk(value):
+        if type(item) is str or type(item) is int and not -(1 << 31) <= item < 1 << 31:
+            allowed += 1
+        elif isinstance(item, NAMED):
+            allowed += len(getattr(item, "__module__", None) or "") + 1
+    return allowed
 
 
 def text_memory(value: object) -> int:

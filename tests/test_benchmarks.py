@@ -162,8 +162,9 @@ def test_size_limit_counts_what_pickle_writes_once():
 def test_size_limit_sees_through_objects():
     text = "".join(["a", "b"])
     value = [classes.Trade(1 << 40, 0.5, text), classes.Particle(0.5, 0.5, 1, text), collections.deque([1 << 40])]
-    slots = len(classes.Particle.__slots__)
-    assert size_limit(value, 1000) == 1050 + 64 + 1 + 1 + slots + 1
+    slots, named = len(classes.Particle.__slots__), 2 * len("benchmarks.data.classes ")
+    assert size_limit(value, 1000) == 1050 + 64 + 1 + 1 + slots + 1 + named
+    assert size_limit([math.sin], 1000) == 1050 + 64 + len("math ")
 
 
 def test_text_memory_notices_what_pickle_leaves_on_strings():
