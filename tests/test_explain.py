@@ -118,19 +118,19 @@ def test_the_text_of_objects():
         "$[0].x  1,000 × int                 native  2,002",
         "$[0].y  1,000 × str                 native  1,022",
     )
-    loop = {"colours": [Colour.RED, Colour.RED], "each": fractions.Fraction(1, 3)}
+    loop = {"colours": [Colour.RED, Colour.RED], "each": Reducing(Point, (1, 3))}
     loop["loop"] = loop
     assert str(explain(loop)) == text(
-        "path                  type                 plan    bytes  reason",
-        "$                     dict                 native    131",
-        "$.colours             list                 native     33",
-        "$.colours[0]          test_explain.Colour  REDUCE     32  it has a __reduce_ex__ of its own",
-        "$.colours[0].args[0]  int                  native      1",
-        "$.colours[1]          test_explain.Colour  REF         0  met before, at $.colours[0]",
-        "$.each                fractions.Fraction   REDUCE     32  it has a __reduce__ of its own",
-        "$.each.args[0]        int                  native      1",
-        "$.each.args[1]        int                  native      1",
-        "$.loop                dict                 REF         0  leads back to $",
+        "path                  type                   plan    bytes  reason",
+        "$                     dict                   native    131",
+        "$.colours             list                   native     33",
+        "$.colours[0]          test_explain.Colour    REDUCE     32  it has a __reduce_ex__ of its own",
+        "$.colours[0].args[0]  int                    native      1",
+        "$.colours[1]          test_explain.Colour    REF         0  met before, at $.colours[0]",
+        "$.each                test_explain.Reducing  REDUCE     31  it has a __reduce__ of its own",
+        "$.each.args[0]        int                    native      1",
+        "$.each.args[1]        int                    native      1",
+        "$.loop                dict                   REF         0  leads back to $",
     )
 
 
@@ -190,7 +190,7 @@ def test_the_text_of_what_fails():
         (np.zeros(2, [("a", "O")]), [("$", "numpy.ndarray", "PICKLE", 1)]),
         (Row(1, [2]), [("$", "test_explain.Row", "ROWS", 1), ("$.left", "int", "native", 1), ("$.right", "list", "native", 1), ("$.right[0]", "int", "native", 1)]),
         (Colour.RED, [("$", "test_explain.Colour", "REDUCE", 1), ("$.args[0]", "int", "native", 1)]),
-        (fractions.Fraction(1, 3), [("$", "fractions.Fraction", "REDUCE", 1), ("$.args[0]", "int", "native", 1), ("$.args[1]", "int", "native", 1)]),
+        (Reducing(Point, (1, "a")), [("$", "test_explain.Reducing", "REDUCE", 1), ("$.args[0]", "int", "native", 1), ("$.args[1]", "str", "native", 1)]),
         (collections.OrderedDict(a=1), [("$", "collections.OrderedDict", "REDUCE", 1), ("$.a", "int", "native", 1)]),
         (print, [("$", "builtin_function_or_method", "REFERENCE", 1)]),
         (Point, [("$", "type", "REFERENCE", 1)]),
