@@ -127,7 +127,7 @@ def test_the_text_of_objects():
         "$.colours[0]          test_explain.Colour    REDUCE     32  it has a __reduce_ex__ of its own",
         "$.colours[0].args[0]  int                    native      1",
         "$.colours[1]          test_explain.Colour    REF         0  met before, at $.colours[0]",
-        "$.each                test_explain.Reducing  REDUCE     31  it has a __reduce__ of its own",
+        "$.each                test_explain.Reducing  REDUCE     32  it has a __reduce__ of its own",
         "$.each.args[0]        int                    native      1",
         "$.each.args[1]        int                    native      1",
         "$.loop                dict                   REF         0  leads back to $",
