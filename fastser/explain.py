@@ -412,7 +412,8 @@ class _Walk:
                         sorter.add(inner, word, argument, place, few, level + 1)
                 else:
                     sorter.add(part, word, argument, place, keyed, level)
-        group.node.nbytes += self.size(sorter.own())
+        with suppress(Exception):
+            group.node.nbytes += self.size(sorter.own())
         return list(sorter.piles.values())
 
     def decide(self, obj: Any, made: int) -> tuple[str, str, Iterator[Part] | None]:
@@ -472,21 +473,15 @@ class _Walk:
         """The bytes of what has no parts; and which of it fails."""
         if not group.measured:
             return
-        try:
+        with suppress(Exception):
             group.node.nbytes += self.size(group.objects)
             return
-        except Exception:
-            sound = []
         for obj, place in zip(group.objects, group.places + group.places[:1] * (len(group.objects) - len(group.places))):
             try:
-                self.size([obj])
+                group.node.nbytes += self.size([obj])
             except Exception as error:
                 path = _path(place)
                 self.fail(group, obj, path, _text(error).replace(" at $[0]", f" at {errors.shorten(path)}", 1))
-            else:
-                sound.append(obj)
-        if sound:
-            group.node.nbytes += self.size(sound)
 
     def size(self, values: list[Any]) -> int:
         """What values take in a frame of their own beyond an empty one."""

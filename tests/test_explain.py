@@ -542,6 +542,15 @@ def test_hostile_objects_are_explained(cls, options):
             assert failure.reason
 
 
+def test_a_leaf_that_fails():
+    forged = uuid.UUID(int=1)
+    object.__setattr__(forged, "int", threading.Lock())
+    obj = {"a": [1, forged], "b": {forged: 1}, "c": [forged] * 3}
+    found = explain(obj)
+    assert {failure.path for failure in found.failures} >= {"$.a[1]", "$.c[0]"}
+    assert_agrees_with_dumps(obj, found)
+
+
 def test_hostile_keys():
     class Key:
         def __hash__(self):
