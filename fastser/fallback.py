@@ -88,9 +88,11 @@ def protocol_plan(cls: type) -> Plan:
     obstacle = _customised(cls)
     if obstacle is not None:
         return Plan("REDUCE", obstacle)
-    slots = {}
+    slots: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        slots.update({name: value for name, value in vars(base).items() if isinstance(value, types.MemberDescriptorType)})
+        for name, value in vars(base).items():
+            if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
+                slots[name] = value
     size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
     if cls.__basicsize__ != size or cls.__itemsize__:
         return Plan("REDUCE", "its instances hold more than fields")

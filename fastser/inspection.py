@@ -35,7 +35,7 @@ class StandIn:
     def __str__(self) -> str:
         if self.cls is None:
             return self.what
-        return f"{self.what} of {self.cls}"
+        return f"{self.what} of {self.cls if isinstance(self.cls, StandIn) else errors.type_name(self.cls)}"
 
     def __repr__(self) -> str:
         # In paths, as a key or a member.
@@ -82,7 +82,7 @@ def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> d
         Something else than the fields of these classes is needed.
     """
     for part in found:
-        is_allowed = str(part) in allowed if part.reference else part.what == _INSTANCE and isinstance(part.cls, StandIn)
+        is_allowed = str(part) in allowed if part.reference else part.what == _INSTANCE and isinstance(part.cls, StandIn) and part.cls.reference is not None
         if not is_allowed:
             raise errors.unsafe(str(part), _path(root, part) or part.place)
     classes: dict[str, type] = {}

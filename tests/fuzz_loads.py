@@ -3,16 +3,19 @@
     python tests/fuzz_loads.py --seconds 600 --seed 7
     python tests/fuzz_loads.py --objects            round trips of random objects instead
     python tests/fuzz_loads.py --mischief           objects whose own code changes the containers that are being packed
+    python tests/fuzz_loads.py --calls              frames that name, call and unpickle, in a process that knows only harmless names
     python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
 
 A worker process damages frames of random objects, or makes frames up by the grammar, and loads them: the outcome must be
 a value, a DecodeError or a DepthError. A crash, a hang, memory beyond what the frame backs and any other exception are
-failures; the frame is left in a file and printed. Nothing is ever unpickled. Under AddressSanitizer:
+failures; the frame is left in a file and printed. Nothing is ever unpickled, and what is called is called by --calls alone. Under
+AddressSanitizer:
 
     LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python tests/fuzz_loads.py --no-limit
 """
 
 import argparse
+import collections
 import datetime
 import decimal
 import faulthandler
@@ -192,6 +195,148 @@ class Maker:
         return out
 
 
+# --- what frames may name ----------------------------------------------------------------------------------------------
+
+
+class Plain:
+    pass
+
+
+class Slots:
+    __slots__ = ("a", "b", "__weakref__")
+
+
+class Both(Slots):
+    pass
+
+
+class Equal(Slots):
+    def __eq__(self, other):
+        return type(other) is Equal and self.a is other.a
+
+    def __hash__(self):
+        return hash(self.a) if isinstance(self.a, (str, int)) else 7
+
+
+Row = collections.namedtuple("Row", "a b")
+
+
+class Numbers(list):
+    pass
+
+
+class Table(dict):
+    pass
+
+
+class Called:
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return Called, self.arguments
+
+
+class Stated(Slots):
+    def __setstate__(self, state):
+        self.a = state
+
+    def __getstate__(self):
+        return self.a
+
+
+class Hooked:
+    def __init__(self, payload):
+        self.payload = payload
+
+
+def meddle(*arguments):
+    """Change what a frame is about to fill, or has filled, and return anything."""
+    rng = meddle.rng
+    for target in arguments:
+        what = rng.randrange(6)
+        if isinstance(target, list):
+            (target.clear, target.reverse, lambda: target.append(5), lambda: target.extend(arguments), target.copy, lambda: target and target.pop())[what]()
+        elif isinstance(target, (dict, set)):
+            target.clear() if what < 2 else target.copy()
+        elif isinstance(target, bytearray):
+            target.extend(b"x" * 50) if what < 3 else target.clear()
+        elif isinstance(target, np.ndarray) and target.dtype == object and target.size:
+            target.flat[0] = arguments
+        elif isinstance(target, (Plain, Both)) and what < 3:
+            target.__dict__ = {"a": arguments}
+        elif isinstance(target, Slots) and what < 3:
+            target.a = arguments
+    what = rng.randrange(12)
+    if what == 0:
+        raise ValueError("no")
+    if what == 1:
+        gc.collect()
+    if what == 2:
+        [repr(type(item)) for item in gc.get_objects()[-50:] if isinstance(item, (list, tuple)) and item and item[-1]]
+    return rng.choice((None, 5, [arguments], *arguments, Called(*arguments)))
+
+
+meddle.rng = random.Random(0)
+FIELDS = (Plain, Slots, Both, Equal, Row)  # safe=True may allow these
+NAMES = {thing.__name__: thing for thing in (*FIELDS, Numbers, Table, Called, Stated, meddle, Hooked)} | {"ZONES": ZONES, "TEXTS": TEXTS}
+
+
+def only_harmless(fastser):
+    """Let frames find nothing but these names, and unpickle nothing."""
+
+    def resolve(module, name):
+        if module != "fuzz_loads" or name not in NAMES:
+            raise ImportError(f"no {module}.{name} here")
+        return NAMES[name]
+
+    fastser.fallback.resolve = resolve
+    fastser.fallback.unpickle_object = lambda payload, buffers: [bytes(payload)[:9], *buffers]
+    fastser.register(Hooked, lambda hooked: hooked.payload, Hooked, name="hooked")
+
+
+class ObjectMaker(Maker):
+    """Instances as well, of all ways to be packed."""
+
+    def make(self, depth=0):
+        return self.thing(depth) if depth < 6 and self.rng.random() < 0.2 else super().make(depth)
+
+    def leaf(self, kind):
+        return self.few() if kind in (3, 17, 19) else super().leaf(kind)
+
+    def few(self):
+        """Of one class in most runs, so that they are packed as columns."""
+        cls = self.rng.choice((Plain, Row)) if self.rng.random() < 0.1 else (Plain, Slots, Row, Called)[len(self.met) // 7 % 4]
+        return self.instance(cls, lambda: super(ObjectMaker, self).leaf(self.rng.randrange(1, 6)))
+
+    def instance(self, cls, value):
+        if cls is Called:
+            return self.keep(Called(*(value() for _ in range(self.rng.choice((1, 1, 1, 0, 2))))))
+        if cls is Row:
+            return self.keep(Row(value(), value()))
+        made = self.keep(cls())
+        for name in ("a", "b")[: self.rng.choice((2, 2, 2, 2, 1))]:
+            setattr(made, name, value())
+        return made
+
+    def thing(self, depth):
+        rng = self.rng
+        kind = rng.randrange(10)
+        if kind == 0:
+            return rng.choice((Plain, Row, len, meddle))
+        if kind == 1:
+            return Hooked(self.make(depth + 1))
+        if kind == 2:
+            made = self.keep(Numbers())
+            made.extend(self.make(depth + 1) for _ in range(rng.randrange(4)))
+            return made
+        if kind == 3:
+            made = self.keep(Table())
+            made.update({self.key(depth): self.make(depth + 1) for _ in range(rng.randrange(4))})
+            return made
+        return self.instance((Plain, Slots, Both, Stated, Row, Called)[kind - 4], lambda: self.make(depth + 2))
+
+
 class Mischief:
     """Its pickling empties, fills and swaps the containers around it, calls dumps again, collects or raises."""
 
@@ -268,7 +413,7 @@ def work_on_mischief(seed, path):
 # --- damage ------------------------------------------------------------------------------------------------------------
 
 EDGES = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**63, 2**64 - 1)
-KNOWN_TAGS = (*range(1, 7), *range(8, 38), *range(40, 48), *range(50, 54), 56, *range(60, 66), 128, 130)
+KNOWN_TAGS = (*range(1, 7), *range(8, 38), *range(40, 59), *range(60, 66), 128, 130)
 
 
 def damage_bytes(rng, frame, other):
@@ -350,11 +495,15 @@ def damage_columns(rng, frame, other, as_row=False):
 class Speaker:
     """Frames out of nowhere that keep to the grammar, but for a mistake here and there and references to anything at all."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, *, calls=False):
         self.rng = rng
+        self.calls = calls
+        self.callables = 0
         self.mistakes = rng.choice((0, 0, 0.003, 0.03))
         self.columns = {name: [] for name in frames.COLUMNS[:-1]} | {"bits": bytearray(), "tags": bytearray()}
         self.flags = rng.choice((0, frames.REFS, frames.REFS, frames.REFS | frames.FOREIGN))
+        if calls:
+            self.flags = frames.FOREIGN | rng.choice((0, frames.REFS, frames.REFS))
         self.numbered = self.shapes = self.dtypes = 0
         self.left = rng.choice((5, 20, 60, 200))
 
@@ -400,12 +549,18 @@ class Speaker:
         if rng.random() < self.mistakes:
             self.columns["tags"].append(rng.randrange(256))
         leaf = self.left < 0 or depth > 6
-        if rng.random() < 0.1 and self.flags & frames.REFS:
-            self.put(frames.REF)
-            self.unsigned([rng.randrange(self.numbered + (rng.random() < 0.05)) if self.numbered else 0 for _ in range(n)], False)
+        if self.numbered and rng.random() < 0.1 and self.flags & frames.REFS:
+            self.references(n)
             return
         kinds = (self.constant, self.number, self.words, self.moment, self.array, self.other)
+        if self.calls and rng.random() < 0.4:
+            made = rng.choice((self.name, self.memory, self.instance, self.row, self.call, self.call, self.hook) if not leaf else (self.name, self.memory))
+            return made(n, depth + 1)
         rng.choice(kinds if leaf else (*kinds, *(self.container, self.keyed, self.structure, self.record) * 2))(n, depth + 1)
+
+    def references(self, n):
+        self.put(frames.REF)
+        self.unsigned([self.rng.randrange(self.numbered + (self.rng.random() < 0.05)) for _ in range(n)], False)
 
     def constant(self, n, _depth):
         if n == 1 and self.rng.random() < 0.5:
@@ -526,6 +681,131 @@ class Speaker:
         for _ in range(width):
             self.items(n, depth)
 
+    def name(self, n, _depth):
+        self.put(frames.GLOBAL)
+        self.numbered += n
+        for _ in range(n):
+            self.named(self.rng.choice(list(NAMES)))
+
+    def named(self, name):
+        self.columns["text"] += ["fuzz_loads", name]
+
+    def callable(self, depth, names, again=0.4):
+        rng = self.rng
+        if self.callables and rng.random() < again:
+            self.put(1 + rng.randrange(self.callables))
+            return
+        self.put(0)
+        self.callables += 1
+        if rng.random() < 0.9:
+            self.put(frames.GLOBAL)
+            self.numbered += 1
+            self.named(rng.choice(names))
+        else:
+            self.items(1, depth)
+
+    def instance(self, n, depth):
+        rng = self.rng
+        self.put(frames.INSTANCES)
+        self.numbered += n
+        cls = rng.choice((Plain, Slots, Both, Equal, Stated))
+        width = 0 if rng.random() < 0.2 else 2
+        slots = 2 if issubclass(cls, Slots) and rng.random() < 0.95 else 0
+        if width == 0:
+            self.put(0)
+        elif self.shapes and rng.random() < 0.3:
+            self.put(1 + slots, 1 + rng.randrange(self.shapes))  # a shape of another width, and the walk goes on out of step
+        else:
+            self.put(1 + slots, 0, 2)
+            self.columns["text"] += ["a", "b"]
+            self.shapes += 1
+        self.callable(depth, [cls.__name__])
+        for _ in range(width):
+            self.items(n, depth)
+
+    def row(self, n, depth):
+        width = self.rng.choice((2,) * 20 + (0, 1, 3))
+        self.put(frames.NAMED_ROWS, width)
+        self.numbered += n
+        self.callable(depth, ["Row"])
+        for _ in range(width):
+            self.items(n, depth)
+
+    def call(self, n, depth):
+        rng = self.rng
+        parts = rng.choice((0, 0, 0, frames.LIST_ITEMS, frames.DICT_ITEMS, frames.STATE, frames.STATE | frames.SETTER, rng.randrange(32)))
+        parts |= frames.NEW * (rng.random() < 0.2)
+        names = {frames.LIST_ITEMS: ["Numbers"], frames.DICT_ITEMS: ["Table"], frames.STATE: ["Stated", "Plain", "Slots"]}.get(parts & 7)
+        self.put(frames.CALL, parts)
+        meddling = self.numbered and self.flags & frames.REFS and rng.random() < 0.4
+        self.callable(depth, ["meddle"] if meddling else names or ["Called", "Called", "Row", "Numbers"], 0 if meddling else 0.4)
+        if meddling:
+            self.put(3)
+            self.references(n)
+            self.references(n)
+        elif rng.random() < 0.3:
+            self.put(0)
+            self.pieces(n, depth, 1)
+        else:
+            width = rng.choice((0, 1, 1, 2)) if names is None else 0
+            self.put(width + 1)
+            for _ in range(width):
+                self.items(n, depth)
+        if not self.met_before(n):
+            return
+        if parts & frames.LIST_ITEMS:
+            self.pieces(n, depth, 1)
+        if parts & frames.DICT_ITEMS:
+            self.pieces(n, depth, 2)
+        if parts & frames.STATE:
+            self.items(n, depth)
+            if parts & frames.SETTER:
+                self.callable(depth, ["meddle", "Called"])
+
+    def met_before(self, n):
+        """Whether the objects are made now."""
+        if n == 1:
+            if self.numbered and self.flags & frames.REFS and self.rng.random() < 0.1:
+                self.put(1 + self.rng.randrange(self.numbered))
+                return False
+            self.put(0)
+        self.numbered += n
+        return True
+
+    def pieces(self, n, depth, columns):
+        lengths = [self.small() for _ in range(n)]
+        self.unsigned(lengths)
+        for column in range(columns):
+            if column + 1 < columns:
+                self.words(sum(lengths), depth) if sum(lengths) else None
+            else:
+                self.items(sum(lengths), depth)
+
+    def hook(self, n, depth):
+        self.put(frames.HOOK)
+        self.columns["text"].append("hooked")
+        self.items(n, depth)
+        self.met_before(n)
+
+    def memory(self, n, _depth):
+        tag = self.rng.choice((frames.MEMORY, frames.PICKLE))
+        self.put(tag)
+        self.numbered += n
+        for _ in range(n):
+            self.bytes_somewhere()
+            if tag == frames.PICKLE:
+                count = self.small()
+                self.put(count)
+                for _ in range(count):
+                    self.bytes_somewhere()
+
+    def bytes_somewhere(self):
+        if self.rng.random() < 0.3:
+            self.put(frames.PADDED, self.small())
+            self.add("data", 1, lambda: b"abcdef")
+        else:
+            self.body(b"abcdef")
+
     def structure(self, n, depth):
         rng = self.rng
         tag = rng.choice((60, 61, 62, 63, 64))
@@ -620,6 +900,10 @@ def spoken(rng, _frame, _other):
     return Speaker(rng).frame()
 
 
+def spoken_calls(rng, _frame, _other):
+    return Speaker(rng, calls=True).frame()
+
+
 def arrow_row(rng, columns):
     """A row of these columns as pyarrow makes it, in any layout that a reader takes; valid Arrow always."""
     import pyarrow as pa
@@ -653,12 +937,12 @@ def arrow_row(rng, columns):
 # --- one worker --------------------------------------------------------------------------------------------------------
 
 
-def frames_of(rng, fastser, count):
+def frames_of(rng, fastser, count, maker=Maker):
     """Frames without pickles."""
     out = []
     while len(out) < count:
         try:
-            frame = fastser.dumps(Maker(rng).make(), track_refs=rng.random() < 0.7, fallback=None)
+            frame = fastser.dumps(maker(rng).make(), track_refs=rng.random() < 0.7, fallback=None)
         except (fastser.EncodeError, fastser.DepthError):
             continue
         if len(frame) < 20_000:
@@ -688,14 +972,15 @@ def work_on_rows(seed, path):
             faulthandler.cancel_dump_traceback_later()
 
 
-def load(fastser, frame, rng):
+def load(fastser, frame, rng, *, calls=False):
     data = frame
     if rng.random() < 0.3:
         data = memoryview(bytearray(b"x" * rng.randrange(9)) + frame)
         data = data[len(data) - len(frame) :]
     safe = len(frame) < 6 or bool(frame[5] & frames.FOREIGN) or rng.random() < 0.8
+    allow = FIELDS if safe and rng.random() < 0.7 else ()
     try:
-        value = fastser.loads(data, safe=safe, max_depth=rng.choice((3, 100, 1000, 10**6)))
+        value = fastser.loads(data, safe=safe and not calls, allow=allow, max_depth=rng.choice((3, 100, 1000, 10**6)))
     except (fastser.DecodeError, fastser.DepthError):
         return
     try:
@@ -704,19 +989,27 @@ def load(fastser, frame, rng):
         pass
 
 
-def work_on_frames(seed, path):
+def work_on_calls(seed, path):
+    import fastser
+
+    only_harmless(fastser)
+    meddle.rng = random.Random(seed)
+    work_on_frames(seed, path, calls=True)
+
+
+def work_on_frames(seed, path, *, calls=False):
     import fastser
 
     rng = random.Random(seed)
-    corpus = frames_of(rng, fastser, 60)
+    corpus = frames_of(rng, fastser, 30) + frames_of(rng, fastser, 30, ObjectMaker)
     with open(path, "r+b", buffering=0) as note:
         for _ in range(BATCH):
-            damage = rng.choice((damage_bytes, damage_columns, spoken, spoken))
+            damage = rng.choice((damage_bytes, damage_columns, spoken_calls, spoken_calls if calls else spoken))
             frame = damage(rng, rng.choice(corpus), rng.choice(corpus))
             note.seek(0)
             note.write(struct.pack("<Q", len(frame)) + frame)
             faulthandler.dump_traceback_later(HANG, exit=True)
-            load(fastser, frame, rng)
+            load(fastser, frame, rng, calls=calls)
             faulthandler.cancel_dump_traceback_later()
         gc.collect()
 
@@ -777,6 +1070,7 @@ def main():
     parser.set_defaults(kind="frames")
     parser.add_argument("--objects", action="store_const", dest="kind", const="objects", help="round trips of random objects")
     parser.add_argument("--mischief", action="store_const", dest="kind", const="mischief", help="objects that change others")
+    parser.add_argument("--calls", action="store_const", dest="kind", const="calls", help="frames that name, call and unpickle")
     parser.add_argument("--rows", action="store_const", dest="kind", const="rows", help="Arrow rows instead of frames")
     parser.add_argument("--no-limit", action="store_true", help="no limit of memory: sanitizers reserve terabytes")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
@@ -789,7 +1083,9 @@ def main():
                 used = int(statm.read().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         seed, path = options.worker
-        globals()[f"work_on_{options.kind}"](int(seed), path)
+        import fuzz_loads  # what frames name lives there, not in __main__
+
+        getattr(fuzz_loads, f"work_on_{options.kind}")(int(seed), path)
         return 0
     end = time.monotonic() + options.seconds
     seed, failures = options.seed, 0

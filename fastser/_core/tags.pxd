@@ -90,7 +90,7 @@ cdef enum:
     TAG_RECORDS = 45      # shape, then items(n) for each key
     TAG_LIST_ROWS = 46    # varint width, then items(n) for each position
     TAG_TUPLE_ROWS = 47
-    TAG_NAMED_ROWS = 48   # callable, varint width, then items(n) for each position
+    TAG_NAMED_ROWS = 48   # varint width, callable, then items(n) for each position
 
     # Instances of users' classes; numbered.
     TAG_INSTANCES = 49    # varint 0 (no fields), or 1 + slots among the fields and a shape; callable; then items(n) for each field
