@@ -69,7 +69,7 @@ def test_options_reach_the_packer_and_the_reader(tmp_path):
     with pytest.raises(fastser.DepthError):
         fastser.load(path, max_depth=2)
     with pytest.raises(fastser.EncodeError):
-        fastser.dump(Unpicklable, path, fallback=None)
+        fastser.dump(lambda: 1, path, fallback=None)
     fastser.dump(Unpicklable, path)
     assert fastser.load(path) is Unpicklable
     with pytest.raises(fastser.UnsafeDataError):

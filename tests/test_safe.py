@@ -709,7 +709,7 @@ def test_a_callable_may_be_no_reference():
 def test_forged_slots():
     for fields, slots in (
         (["first", "third"], 2), (["third"], 1), (["__class__"], 1), (["__dict__"], 1), (["__weakref__"], 1), (["__doc__"], 1),
-        (["__init__"], 1), (["__slots__"], 1), (["first", "first"], 2), (["first", "second"], 3), (["first", "second"], 1), (["first"], 0),
+        (["__init__"], 1), (["__slots__"], 1), (["first", "first"], 2), (["first", "second"], 3),
         (["__class__"], 0), (["__dict__"], 0), (["first", "third"], 1),
     ):  # fmt: skip
         for count in (1, 2):
@@ -773,10 +773,15 @@ def test_a_field_may_be_missing():
 def test_a_named_tuple_of_the_wrong_width(width, count):
     where = () if count == 1 else (LIST, count)
     frame = build(*where, NAMED_ROWS, width, NEW_CALLABLE, GLOBAL, *[NONE] * width, text=[HERE, "Row"], flags=FOREIGN)
-    for options in ({}, {"safe": True, "allow": [Row]}):
-        with pytest.raises(DecodeError) as caught:
-            fastser.loads(frame, **options)
-        assert not isinstance(caught.value, UnsafeDataError)
+    with pytest.raises(DecodeError, match="Row") as caught:
+        fastser.loads(frame, safe=True, allow=[Row])
+    assert not isinstance(caught.value, UnsafeDataError)
+    # Without safety the class is called, as pickle calls it: it may have got a field with a default since.
+    if width == 1:
+        assert fastser.loads(frame) == (Row(None) if count == 1 else [Row(None)] * count)
+    else:
+        with pytest.raises(DecodeError, match="Row"):
+            fastser.loads(frame)
 
 
 BUILTINS = [
@@ -913,12 +918,15 @@ def test_damage_of_what_is_allowed():
 
 # --- plain data --------------------------------------------------------------------------------------------------------
 
-PLAIN = sorted(name for name in test_golden.OBJECTS if name != "pickles")
+ZONES = {"zones"}  # announced as foreign, since zones are looked up
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_plain_data_needs_nothing(name):
+@pytest.mark.parametrize("name", sorted(test_golden.OBJECTS))
+def test_plain_data_needs_nothing_and_the_rest_is_refused(name):
     frame = test_golden.golden(name)
+    if frame[5] & FOREIGN and name not in ZONES:
+        refused(frame, "")
+        return
     same(test_golden.OBJECTS[name], fastser.loads(frame, safe=True))
     same(test_golden.OBJECTS[name], fastser.loads(frame, safe=True, allow=[Point, f"{HERE}.Row"]))
 
