@@ -25,7 +25,7 @@ _PATH_WIDTH = 60
 _REASON_WIDTH = 100
 _LISTED_LIMIT = 20
 _STEPS_LIMIT = 64  # keys that have a node of their own
-_UNFOLDED_LIMIT = 1_000_000
+_UNFOLDED_LIMIT = 100_000
 _CALLS_LIMIT = 1_000_000  # of reducers and hooks, each as often as it lies within others: they can make objects without end
 
 # The way to a part: that to the whole it is of, and the step from there.
