@@ -816,6 +816,28 @@ def test_hooks_that_register_hooks():
     assert [box.content for box in roundtrip([Box(1), Box(2)])] == [1, 2]
 
 
+@pytest.mark.parametrize("change", ["clear", "pop", "append"])
+@pytest.mark.parametrize("make", [lambda box: [[1], box, [2]] + [[i] for i in range(1000)], lambda box: [[i, box] for i in range(100)]])
+def test_decode_that_changes_what_is_being_filled(make, change):
+    # What it is given leads to the list that its result is going to lie in.
+    def decode(home):
+        home.append(1) if change == "append" else getattr(home, change)() if home else None
+        return Box(len(home))
+
+    serializer = Serializer()
+    serializer.register(Box, content, decode)
+    box = Box()
+    home = make(box)
+    box.content = home
+    frame = serializer.dumps(home)
+    for _ in range(20):
+        found = serializer.loads(frame)
+        assert type(found) is list
+        repr(found)
+        gc.collect()
+    box.content = None
+
+
 def test_what_decode_keeps_is_whole():
     kept = []
     fastser.register(Box, content, lambda payload: kept.append(payload) or Box(payload))

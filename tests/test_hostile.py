@@ -14,6 +14,7 @@ import sys
 import threading
 import tracemalloc
 import uuid
+from pathlib import Path
 
 import fuzz_loads
 import numpy as np
@@ -31,7 +32,8 @@ MEMORY = 256 << 20
 
 CHILD = f"""
 import faulthandler, pickle, struct, sys
-import fastser
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import fastser, fuzz_loads
 try:
     import resource
     with open("/proc/self/statm") as statm:
@@ -407,6 +409,176 @@ def test_utf8_is_what_python_says_it_is():
             assert sys.getsizeof(found) <= sys.getsizeof("".join(list(expected)))
 
 
+# --- classes, names and calls ------------------------------------------------------------------------------------------
+
+ALLOW = [f"fuzz_loads.{cls.__name__}" for cls in fuzz_loads.FIELDS]
+FIELD = (INSTANCES, 1, 0, 1, 0, GLOBAL)  # instances of one field, their first
+
+
+def of(*tags, names=("Plain",), keys=(), flags=FOREIGN, **columns):
+    """A frame whose text is the keys of a shape and then these names."""
+    return build(*tags, text=[*keys, *(part for name in names for part in ("fuzz_loads", name))], flags=flags, **columns)
+
+
+OBJECT_GRAMMAR = [
+    ("name that is not announced", of(GLOBAL, flags=0), "the header to announce classes"),
+    ("instance that is not announced", of(INSTANCES, 0, 0, GLOBAL, flags=REFS), "the header to announce classes"),
+    ("call that is not announced", of(CALL, 0, 0, GLOBAL, 1, 0, flags=0), "the header to announce calls"),
+    ("hook that is not announced", build(HOOK, NONE, 0, text=["hooked"]), "the header to announce hooks"),
+    ("hook that is not there", build(HOOK, NONE, 0, text=["nowhere"], flags=FOREIGN), "a hook registered as 'nowhere'"),
+    ("hook that is not UTF-8", build(HOOK, NONE, 0, text=[b"\xff"], flags=FOREIGN), "UnicodeDecodeError"),
+    ("hook without a name", build(HOOK, NONE, 0, flags=FOREIGN), "column text"),
+    ("module that is not there", build(GLOBAL, text=["nowhere_at_all", "x"], flags=FOREIGN), "cannot find nowhere_at_all.x"),
+    ("module without a name", build(GLOBAL, text=["", ""], flags=FOREIGN), "cannot find"),
+    ("module that is relative", build(GLOBAL, text=[".", "x"], flags=FOREIGN), "cannot find"),
+    ("module with a null", build(GLOBAL, text=["a\0b", "x"], flags=FOREIGN), "cannot find"),
+    ("module that is not UTF-8", build(GLOBAL, text=[b"\xff", "x"], flags=FOREIGN), "UnicodeDecodeError"),
+    ("name that is not there", of(GLOBAL, names=["Nothing"]), "cannot find fuzz_loads.Nothing"),
+    ("name of nothing but dots", of(GLOBAL, names=["." * 1000]), "cannot find"),
+    ("name that is local", of(GLOBAL, names=["only_harmless.<locals>.resolve"]), "local"),
+    ("name that ends", build(GLOBAL, text=["fuzz_loads"], flags=FOREIGN), "column text"),
+    ("callable that ends", build(INSTANCES, 0, flags=FOREIGN), "an operand, found the end"),
+    ("callable that is missing", build(INSTANCES, 0, 0, flags=FOREIGN), "a tag, found the end"),
+    ("callable ahead", of(INSTANCES, 0, 1), "one of 0 callables, found 1"),
+    ("callable beyond", of(LIST, 2, GENERIC, INSTANCES, 0, 0, GLOBAL, INSTANCES, 0, 2), "one of 1 callables, found 2"),
+    ("callable of 2**64 - 1", of(INSTANCES, 0, 2**64 - 1), "one of 0 callables"),
+    ("class that needs itself", build(INSTANCES, 0, 0, INSTANCES, 0, 1, flags=FOREIGN), "one that needs itself"),
+    ("callable that needs itself", of(CALL, 0, 0, CALL, 0, 1, 1, 0, 1, 0), "one that needs itself"),
+    ("class that is None", build(INSTANCES, 0, 0, NONE, flags=FOREIGN), "a class, found NoneType"),
+    ("class that is an int", build(INSTANCES, 0, 0, small(5)), "a class, found int"),
+    ("class that is its own instance", build(INSTANCES, 0, 0, REF, 0, flags=FOREIGN | REFS), "complete enough"),
+    ("class that is a function", of(INSTANCES, 0, 0, GLOBAL, names=["meddle"]), "a class, found fuzz_loads.meddle of type function"),
+    ("class that is a module", build(INSTANCES, 0, 0, GLOBAL, text=["fuzz_loads", ""], flags=FOREIGN), "a class, found"),
+    ("rows of a list", build(NAMED_ROWS, 0, 0, LIST, 0), "a class, found list"),
+    ("more slots than fields", of(INSTANCES, 3, 0, 1, 0, GLOBAL, NONE, keys=["a"]), "at most 1 slots, found 2"),
+    ("2**64 - 2 slots", of(INSTANCES, 2**64 - 1, 0, 1, 0, GLOBAL, NONE, keys=["a"]), "at most 1 slots"),
+    ("no fields in a shape", of(INSTANCES, 1, 0, 0, 0, GLOBAL), "a shape whose keys"),
+    ("257 fields", of(INSTANCES, 1, 0, 257, 0, GLOBAL, bytes([NONE]) * 257, keys=map(str, range(257))), "a shape whose keys"),
+    ("shape ahead", of(INSTANCES, 1, 1, 0, GLOBAL, NONE), "one of 0 shapes, found 1"),
+    ("field twice", of(INSTANCES, 1, 0, 2, 0, GLOBAL, NONE, NONE, keys=["a", "a"]), "a shape of different keys"),
+    ("field that is not UTF-8", of(*FIELD, NONE, keys=[b"\xff"]), "UnicodeDecodeError"),
+    ("fields that end", of(INSTANCES, 1, 0, 2, 0, GLOBAL, NONE, keys=["a", "b"]), "a tag, found the end"),
+    ("field of a class without a dict", of(*FIELD, NONE, keys=["a"], names=["Slots"]), "a class with a field 'a'"),
+    ("slot that is not there", of(INSTANCES, 2, 0, 1, 0, GLOBAL, NONE, keys=["x"], names=["Slots"]), "a class with a field 'x'"),
+    ("one int with fields", build(*FIELD, NONE, text=["a", "builtins", "int"], flags=FOREIGN), "cannot rebuild a int"),
+    ("an array", build(INSTANCES, 0, 0, GLOBAL, text=["numpy", "ndarray"], flags=FOREIGN), "cannot rebuild a numpy.ndarray"),
+    ("a module", build(INSTANCES, 0, 0, GLOBAL, text=["types", "ModuleType"], flags=FOREIGN), "cannot rebuild a module|attribute"),
+    ("a frame", build(INSTANCES, 0, 0, GLOBAL, text=["types", "FrameType"], flags=FOREIGN), "cannot rebuild a frame"),
+    ("a generator", build(INSTANCES, 0, 0, GLOBAL, text=["types", "GeneratorType"], flags=FOREIGN), "cannot rebuild a generator"),
+    ("an abstract class", build(INSTANCES, 0, 0, GLOBAL, text=["collections.abc", "Mapping"], flags=FOREIGN), "abstract"),
+    ("rows too narrow", of(NAMED_ROWS, 1, 0, GLOBAL, NONE, names=["Row"]), "Row"),
+    ("rows too wide", of(LIST, 2, NAMED_ROWS, 3, 0, GLOBAL, NONE, NONE, NONE, names=["Row"]), "Row"),
+    ("rows of nothing", of(NAMED_ROWS, 0, 0, GLOBAL, names=["Row"]), "Row"),
+    ("rows that are no rows", of(NAMED_ROWS, 1, 0, GLOBAL, NONE), "Plain"),
+    ("row in itself", of(NAMED_ROWS, 2, 0, GLOBAL, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS), "contains itself"),
+    ("row in a tuple in itself", of(NAMED_ROWS, 2, 0, GLOBAL, TUPLE, 1, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS), "contains itself"),
+    ("row as key in itself", of(NAMED_ROWS, 2, 0, GLOBAL, SET, 1, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS), "leads back to itself"),
+    ("instance as key before its fields", of(INSTANCES, 2, 0, 1, 0, GLOBAL, SET, 1, REF, 0, keys=["a"], names=["Equal"], flags=FOREIGN | REFS), "AttributeError"),
+    ("parts unknown", of(CALL, 32, 0, GLOBAL, 1, 0), "parts of at most 31, found 32"),
+    ("parts of 2**64 - 1", of(CALL, 2**64 - 1, 0, GLOBAL, 1, 0), "parts of at most 31"),
+    ("call of what is none", of(CALL, 0, 0, small(5), 1, 0), "'int' object is not callable"),
+    ("new one of what is no class", of(CALL, NEW, 0, GLOBAL, 1, 0, names=["meddle"]), "cannot rebuild"),
+    ("call with too much", of(CALL, 0, 0, GLOBAL, 2, NONE, 0), "takes no arguments"),
+    ("call itself among its arguments", of(CALL, 0, 0, GLOBAL, 2, REF, 1, 0, names=["Called"], flags=FOREIGN | REFS), "complete enough"),
+    ("call made before, ahead", of(CALL, 0, 0, GLOBAL, 1, 2, flags=FOREIGN | REFS), "complete enough|one of 1 objects"),
+    ("call made before, of no references", of(CALL, 0, 0, GLOBAL, 1, 1), "one of 0 objects"),
+    ("calls among their arguments", of(LIST, 2, CALL, 0, 0, GLOBAL, 2, REF, 1, i8=[2, 3], names=["Called"], flags=FOREIGN | REFS), "complete enough"),
+    ("hooked object in itself", build(HOOK, REF, 0, 0, text=["hooked"], flags=FOREIGN | REFS), "hook registered as|one of 0 objects"),
+    ("call that ends", of(CALL, 0, 0, GLOBAL, 1), "an operand, found the end"),
+    ("state that is missing", of(CALL, STATE, 0, GLOBAL, 1, 0), "a tag, found the end"),
+    ("state that is none", of(CALL, STATE, 0, GLOBAL, 1, 0, small(5)), "cannot rebuild a fuzz_loads.Plain"),
+    ("setter that is missing", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE), "an operand, found the end"),
+    ("setter that is none", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE, 0, NONE), "not callable"),
+    ("items of no list", of(CALL, LIST_ITEMS, 0, GLOBAL, 1, 0, 1, NONE), "cannot rebuild a fuzz_loads.Plain"),
+    ("items of no dict", of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, 1, NONE, NONE), "cannot rebuild a fuzz_loads.Plain"),
+    ("keys that cannot be", of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, 1, LIST, 0, NONE, names=["Table"]), "unhashable|cannot rebuild"),
+    ("memory that ends", build(MEMORY, INLINE, flags=FOREIGN), "column data"),
+    ("memory of too much padding", build(MEMORY, PADDED, 5, data=[b"abcd"], flags=FOREIGN), "at least 5 bytes of data, found 4"),
+    ("memory of 2**64 - 1 bytes of padding", build(MEMORY, PADDED, 2**64 - 1, data=[b"abcd"], flags=FOREIGN), "bytes of data, found 4"),
+    ("memory met before", build(MEMORY, SAME, 0, buffers=[b"x"], flags=FOREIGN), "a kind of body, found 2"),
+    ("memory of an array", build(MEMORY, OF, 0, buffers=[b"x"], flags=FOREIGN), "a kind of body, found 3"),
+    ("array with padding", build(ARRAY, 3, 0, 1, 2, PADDED, 1, data=[b"abcd"]), "a kind of body, found 4"),
+    ("zone that is an instance", of(DATETIME_ZONED, 0, INSTANCES, 0, 0, GLOBAL, i64=[0]), "a time zone or None, found Plain"),
+    ("zone that is a class", of(DATETIME_ZONED, 0, GLOBAL, i64=[0]), "a time zone or None, found type"),
+    ("zone that is memory", build(TIME_ZONED, 0, MEMORY, INLINE, i64=[0], data=[b"x"], flags=FOREIGN), "the tag of a time zone or None, found 58"),
+    ("offset that is an instance", of(TIMEZONE, INSTANCES, 0, 0, GLOBAL, NONE), "TypeError"),
+    ("description that is a row", of(ARRAY, DESCRIBED, NAMED_ROWS, 2, 0, GLOBAL, NONE, NONE, names=["Row"]), "the tag of a tuple"),
+]  # fmt: skip
+
+
+@cases(OBJECT_GRAMMAR)
+def test_grammar_of_objects(child, frame, text):
+    for where in (0, 3):
+        refused(child.load(frame, where), text, kind="DecodeError")
+        outcome = child.load(frame, where, safe=True, allow=ALLOW)
+        assert outcome[0] in ("DecodeError", "UnsafeDataError"), outcome
+
+
+def described_objects():
+    plain = fuzz_loads.Plain()
+    plain.a = [plain, fuzz_loads.Row(1, [plain])]
+    numbers = fuzz_loads.Numbers([1, "b"])
+    numbers.state = [numbers]
+    rows = [fuzz_loads.Row(i, str(i)) for i in range(10)]
+    return {
+        "instances": [plain, fuzz_loads.Slots(), plain, fuzz_loads.Plain, *rows, rows[3]],
+        "calls": [numbers, fuzz_loads.Table(a=1), [fuzz_loads.Called(i, [i]) for i in range(6)], fuzz_loads.Called(pickle.PickleBuffer(b"abc"))],
+    }
+
+
+@pytest.mark.parametrize("name", ["instances", "calls"])
+def test_every_cut_of_a_column_is_refused(child, name):
+    columns = parse(fastser.dumps(described_objects()[name]))
+    assert child.load(build(columns["tags"], **{key: value for key, value in columns.items() if key != "tags"}))[0] == "value"
+    for column in COLUMNS:
+        for size in range(len(columns[column])):
+            cut = columns | {column: columns[column][:size]}
+            frame = build(cut.pop("tags"), **cut)
+            refused(child.load(frame), "")
+            assert child.load(frame, safe=True, allow=ALLOW)[0] in ("DecodeError", "UnsafeDataError")
+
+
+@pytest.mark.parametrize("name", ["instances", "calls"])
+def test_every_flipped_bit_of_objects(child, name):
+    """Trusted, where the names stay as they are; allowed, everywhere."""
+    frame = fastser.dumps(described_objects()[name])
+    text = frame.index(b"fuzz_loads")
+    for position in range(len(frame)):
+        for bit in range(8):
+            damaged = bytearray(frame)
+            damaged[position] ^= 1 << bit
+            for options in ({"safe": True, "allow": ALLOW},) if position >= text - 2 else ({"safe": True, "allow": ALLOW}, {}):
+                outcome = child.load(damaged, **options)
+                assert outcome[0] in ("value", "DecodeError", "DepthError", "UnsafeDataError"), (position, bit, options, outcome)
+
+
+@pytest.mark.parametrize("module, name", [(t.__module__, t.__qualname__) for t in (object, int, str, tuple, list, dict, set, type, property, Exception, np.float64, np.dtype, np.generic, datetime.datetime, threading.local, memoryview, super)])
+def test_instances_of_classes_that_are_none_of_the_user_s(child, module, name):
+    """They are made as the class makes them, or refused; never as if they had nothing but fields."""
+    for width in (0, 1, 2):
+        keys = ["a", "b"][:width]
+        form = (INSTANCES, 0) if width == 0 else (INSTANCES, 1 + width // 2, 0, width)
+        for frame in (
+            build(*form, 0, GLOBAL, *[NONE] * width, text=[*keys, module, name], flags=FOREIGN),
+            build(LIST, 2, *form, 0, GLOBAL, *[NONE] * width, text=[*keys, module, name], flags=FOREIGN | REFS),
+            build(LIST, 2, NAMED_ROWS, width, 0, GLOBAL, *[NONE] * width, text=[module, name], flags=FOREIGN | REFS),
+        ):
+            assert child.load(frame)[0] in ("value", "DecodeError")
+            outcome = child.load(frame, safe=True, allow=[f"{module}.{name}"])
+            assert outcome[0] == "UnsafeDataError" and "than its fields" in outcome[1], outcome
+
+
+def test_cycles_of_instances_and_rows_are_loaded():
+    made = fastser.loads(of(*FIELD, REF, 0, keys=["a"], flags=FOREIGN | REFS))
+    assert type(made) is fuzz_loads.Plain and made.a is made
+    made = fastser.loads(of(LIST, 2, INSTANCES, 3, 0, 2, 0, GLOBAL, REF, 1, REF, 1, keys=["a", "b"], i8=[2, 1, 1, 2], names=["Slots"], flags=FOREIGN | REFS))
+    assert made[0].a is made[1] is made[1].b and made[1].a is made[0] is made[0].b
+    made = fastser.loads(of(NAMED_ROWS, 2, 0, GLOBAL, LIST, 1, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS))
+    assert type(made) is fuzz_loads.Row and made.a[0] is made
+    made = fastser.loads(of(CALL, STATE, 0, GLOBAL, 1, 0, RECORDS, 0, 1, REF, 1, names=["Plain", "a"], flags=FOREIGN | REFS)[:0] or fastser.dumps(described_objects()["calls"]))
+    assert made[0].state[0] is made[0]
+
+
 # --- what backs the items ----------------------------------------------------------------------------------------------
 
 HUGE = (2**28, 2**31, 2**40, 2**62, 2**63, 2**64 - 1)
@@ -431,6 +603,20 @@ UNBACKED = {
     "object arrays": lambda n: build(LIST, 2, OBJECT_ARRAY, OBJECT, 0, 1, n, NONE),
     "objects in two dimensions": lambda n: build(OBJECT_ARRAY, OBJECT, 0, 2, n, n, NONE),
     "strings": lambda n: build(OBJECT_ARRAY, DESCRIBED, TUPLE, 2, GENERIC, TEXT, TRUE, 0, 1, n, TEXT, text=["T", "x"]),
+    "named rows": lambda n: of(NAMED_ROWS, n, 0, GLOBAL, NONE, names=["Row"]),
+    "runs of named rows": lambda n: of(LIST, 2, NAMED_ROWS, n, 0, GLOBAL, NONE, names=["Row"], flags=FOREIGN | REFS),
+    "instances": lambda n: of(LIST, n, INSTANCES, 0, 0, GLOBAL),
+    "instances with fields": lambda n: of(LIST, n, *FIELD, NONE, keys=["a"], flags=FOREIGN | REFS),
+    "fields": lambda n: of(INSTANCES, 1, 0, n, 0, GLOBAL, NONE, keys=["a"]),
+    "names": lambda n: of(LIST, n, GLOBAL),
+    "arguments": lambda n: of(CALL, 0, 0, GLOBAL, n, NONE, 0, names=["Called"]),
+    "arguments of any length": lambda n: of(CALL, 0, 0, GLOBAL, 0, n, NONE, 0, names=["Called"]),
+    "arguments of calls": lambda n: of(LIST, 2, CALL, 0, 0, GLOBAL, n, NONE, names=["Called"]),
+    "calls": lambda n: of(LIST, n, CALL, 0, 0, GLOBAL, 1, names=["Called"], flags=FOREIGN | REFS),
+    "items": lambda n: of(CALL, LIST_ITEMS, 0, GLOBAL, 1, 0, n, NONE, names=["Numbers"]),
+    "items of many": lambda n: of(LIST, 2, CALL, LIST_ITEMS, 0, GLOBAL, 1, 0, n, NONE, names=["Numbers"]),
+    "items of dicts": lambda n: of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, n, NONE, NONE, names=["Table"]),
+    "memory": lambda n: build(LIST, n, MEMORY, INLINE, data=[b"x"], flags=FOREIGN),
     "pickle": lambda n: build(PICKLE, INLINE, n, INLINE, data=[b"N.", b""], flags=FOREIGN),
     "array": lambda n: build(ARRAY, 3, 0, 1, n, INLINE, data=[b""]),
     "scalars": lambda n: build(LIST, n, SCALAR, 3, data=[b"x"]),
@@ -672,6 +858,12 @@ DEEP = {
     "runs of lists": lambda n: build(LIST, 2, bytes([LIST, 0, 1]) * n, NONE),
     "rows": lambda n: build(LIST, 2, bytes([TUPLE_ROWS, 1]) * n, NONE, flags=REFS),
     "runs of records": lambda n: build(LIST, 2, RECORDS, 0, 1, bytes([RECORDS, 1]) * n, NONE, text=["k"]),
+    "instances": lambda n: of(*FIELD, bytes([INSTANCES, 1, 1, 1]) * n, NONE, keys=["a"]),
+    "runs of instances": lambda n: of(LIST, 2, *FIELD, bytes([INSTANCES, 1, 1, 1]) * n, NONE, keys=["a"], flags=FOREIGN | REFS),
+    "named rows": lambda n: of(NAMED_ROWS, 2, 0, GLOBAL, NONE, bytes([NAMED_ROWS, 2, 1, NONE]) * n, NONE, names=["Row"]),
+    "classes": lambda n: of(bytes([INSTANCES, 0, 0]) * n, GLOBAL),
+    "calls": lambda n: of(CALL, 0, 0, GLOBAL, bytes([2, CALL, 0, 1]) * n, 1, bytes(n + 1), names=["Called"]),
+    "what is called": lambda n: of(bytes([CALL, 0, 0]) * n, GLOBAL, bytes([1, 0]) * n, names=["Called"]),
 }  # fmt: skip
 
 
@@ -830,7 +1022,7 @@ def test_frames_made_up_are_read_as_the_format_says():
 
 def harmless():
     """Frames of the tables above, to be loaded in this process."""
-    return [row[1] for row in HEADERS + GRAMMAR + DTYPES]
+    return [row[1] for row in HEADERS + GRAMMAR + DTYPES + OBJECT_GRAMMAR]
 
 
 def test_after_an_error_the_next_call_works():

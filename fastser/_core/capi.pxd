@@ -343,6 +343,7 @@ cdef extern from "Python.h":
     PyObject* dict_copy "PyDict_Copy"(PyObject* o) except NULL
     int dict_set "PyDict_SetItem"(PyObject* o, PyObject* key, PyObject* value) except -1
     void intern_in_place "PyUnicode_InternInPlace"(PyObject** o) noexcept
+    int list_append "PyList_Append"(PyObject* o, PyObject* item) except -1
     int set_add "PySet_Add"(PyObject* o, PyObject* key) except -1
     PyObject* new_object_as_list "PySequence_List"(PyObject* o) except NULL
     PyObject* new_list_as_tuple "PyList_AsTuple"(PyObject* o) except NULL

@@ -23,7 +23,7 @@ from fastser._core.leaf_runs cimport (
 from fastser._core.rebuild cimport rebuild_decimals, rebuild_uuids, rebuild_zones
 from fastser._core.rebuild_calls cimport rebuild_calls, rebuild_hooked, rebuild_memory, rebuild_pickles
 from fastser._core.rebuild_instances cimport rebuild_instances, rebuild_named_rows
-from fastser._core.references cimport hide, let_go, new_sequence, number, read_references, set_number, show
+from fastser._core.references cimport grow, grows, hide, let_go, new_sequence, number, read_references, set_number, show
 from fastser._core.row_columns cimport CHUNK, Column, columns_free, open_columns, read_columns
 from fastser._core.slots cimport fill_slots, new_reference, slots_free, slots_new
 from fastser._core.stack cimport fastser_stack_short
@@ -113,6 +113,8 @@ cdef int decode_object_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize
         try:
             decode_items(d, items, n * size)
             for i in range(n):
+                if fastser_array_size(out[i]) != size:
+                    return bad(d, f"an array that still has {size} elements", fastser_array_size(out[i]))
                 if objects:
                     fill_slots(<PyObject**> fastser_array_data(out[i]), items + i * size, size)
                 else:
@@ -241,10 +243,13 @@ cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list
             make_sequences(d, out, lengths, n, is_list, first)
         at = items
         for i in range(n):
-            fill_slots(fastser_list_items(out[i]) if is_list else fastser_tuple_items(out[i]), at, lengths[i])
+            if grows(d, is_list):
+                grow(out[i], at, lengths[i], 1)
+            else:
+                fill_slots(fastser_list_items(out[i]) if is_list else fastser_tuple_items(out[i]), at, lengths[i])
+                if is_list or lengths[i]:
+                    show(d, out[i])
             at += lengths[i]
-            if is_list or lengths[i]:
-                show(d, out[i])
     finally:
         d.open = open.next
         free(lengths)
@@ -294,6 +299,9 @@ cdef int decode_rows(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) exc
             m = min(n - start, chunk)
             read_columns(d, columns, width, scratch, chunk, start, m)
             for i in range(m):
+                if grows(d, is_list):
+                    grow(out[start + i], scratch + i, width, chunk)
+                    continue
                 if not d.has_refs:
                     out[start + i] = new_sequence(d, width, is_list)
                 slots = fastser_list_items(out[start + i]) if is_list else fastser_tuple_items(out[start + i])

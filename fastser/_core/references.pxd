@@ -80,11 +80,20 @@ cdef inline void show(Decoder* d, PyObject* o) noexcept:
         gc_track(o)
 
 
+cdef inline bint grows(Decoder* d, bint is_list) noexcept:
+    """Whether a list is empty until it is filled: Python code that gets hold of it may change its length."""
+    return is_list and d.has_refs and d.foreign
+
+
 cdef inline PyObject* new_sequence(Decoder* d, Py_ssize_t size, bint is_list) except NULL:
-    """A list or tuple to fill.  Where references may lead to it before it is full, it is full of None."""
-    cdef PyObject* o = new_list(size) if is_list else new_tuple(size)
-    cdef PyObject** items = fastser_list_items(o) if is_list else fastser_tuple_items(o)
+    """A list or tuple to fill.  Where references may lead to it before it is full, it is full of None, or grows."""
+    cdef PyObject* o
+    cdef PyObject** items
     cdef Py_ssize_t i
+    if grows(d, is_list):
+        return new_list(0)
+    o = new_list(size) if is_list else new_tuple(size)
+    items = fastser_list_items(o) if is_list else fastser_tuple_items(o)
     if d.has_refs:
         for i in range(size):
             fastser_incref(fastser_none)
@@ -92,6 +101,16 @@ cdef inline PyObject* new_sequence(Decoder* d, Py_ssize_t size, bint is_list) ex
     if is_list or size:
         hide(d, o)
     return o
+
+
+cdef inline int grow(PyObject* o, PyObject** items, Py_ssize_t size, Py_ssize_t stride) except -1:
+    """Append to a list; steals the items, which lie ``stride`` apart."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        list_append(o, items[i * stride])
+        fastser_decref(items[i * stride])
+        items[i * stride] = NULL
+    return 0
 
 
 cdef inline int let_go(Decoder* d) except -1:
