@@ -348,6 +348,7 @@ cdef extern from "Python.h":
     PyObject* new_object_as_list "PySequence_List"(PyObject* o) except NULL
     PyObject* new_list_as_tuple "PyList_AsTuple"(PyObject* o) except NULL
     void gc_untrack "PyObject_GC_UnTrack"(PyObject* o) noexcept
+    bint gc_is_tracked "PyObject_GC_IsTracked"(PyObject* o) noexcept
     void gc_track "PyObject_GC_Track"(PyObject* o) noexcept
     PyObject* new_call "PyObject_CallOneArg"(PyObject* callable, PyObject* argument) except NULL
     PyObject* new_str "PyObject_Str"(PyObject* o) except NULL

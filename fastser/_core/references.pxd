@@ -70,13 +70,17 @@ cdef inline int read_references(Decoder* d, PyObject** out, Py_ssize_t n) except
 
 
 cdef inline void hide(Decoder* d, PyObject* o) noexcept:
-    """Where user code may run it must not find, through the collector, what has empty slots."""
-    if d.foreign:
+    """Where user code may run it must not find, through the collector, what has empty slots.
+
+    Where there are references nothing has, and a dict that is given a hidden tuple would hide too.
+    """
+    if d.foreign and not d.has_refs:
         gc_untrack(o)
 
 
 cdef inline void show(Decoder* d, PyObject* o) noexcept:
-    if d.foreign:
+    # The collector itself lets go of tuples that are full of None.
+    if d.foreign and not gc_is_tracked(o):
         gc_track(o)
 
 
