@@ -16,9 +16,12 @@ cdef extern from *:
     """
     #define fastser_is_function(o) PyFunction_Check(o)
     #define fastser_function_name(o) (((PyFunctionObject *) (o))->func_qualname)
+    /* Of a function in C; NULL where it has none. */
+    #define fastser_builtin_module(o) (PyCFunction_CheckExact(o) ? ((PyCFunctionObject *) (o))->m_module : NULL)
     """
     bint fastser_is_function(PyObject* o) noexcept
-    PyObject* fastser_function_name(PyObject* o) noexcept    # borrowed, as the next
+    PyObject* fastser_function_name(PyObject* o) noexcept    # borrowed, as the others
+    PyObject* fastser_builtin_module(PyObject* o) noexcept
     PyObject* PyFunction_GetModule(PyObject* o) noexcept     # NULL where its globals have no __name__
 
 
@@ -28,6 +31,8 @@ cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
     cdef object part
     if fastser_is_function(o) and PyFunction_GetModule(o) != NULL:
         found = (<object> PyFunction_GetModule(o), <object> fastser_function_name(o))
+    elif name is not None and fastser_builtin_module(o) != NULL:
+        found = (<object> fastser_builtin_module(o), name)
     elif PyType_Check(<object> o):
         plan = known_plan(o)
         if plan is not None:
