@@ -138,6 +138,8 @@ def test_the_format_page_lists_the_constants_of_the_sources():
     assert listed(text, "The frame") == {f"FLAG_{n}": v for n, v in constants("FLAG_").items()}
     bodies = constants("BODY_")
     tags = listed(text, "The grammar")
+    parts = constants("PART_")
+    assert {name: tags.pop(name) for name in list(tags) if name.startswith("PART_")} == {f"PART_{n}": v for n, v in parts.items()}
     assert {name: tags.pop(name) for name in bodies if name in tags} | {"ALIGNMENT": bodies["ALIGNMENT"]} == bodies
     assert tags == constants("TAG_")
     assert f"# The format, version {constants('FORMAT_')['VERSION']}\n" in text
