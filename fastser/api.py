@@ -281,7 +281,8 @@ class Serializer:
 
     Notes
     -----
-    Its options cannot be changed. It is equal to another one with the same options and hooks, and can be pickled.
+    Its options cannot be changed; `register` gives it hooks of its own. It is equal to another one with the same options and hooks,
+    and can be pickled.
 
     Examples
     --------
