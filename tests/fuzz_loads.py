@@ -226,7 +226,8 @@ class Numbers(list):
 
 
 class Table(dict):
-    pass
+    def __init__(self, *_arguments, **items):
+        super().__init__(items)  # arguments may be tuples that hold themselves, which hashing them does not survive
 
 
 class Called:
