@@ -203,7 +203,7 @@ class Plain:
 
 
 class Slots:
-    __slots__ = ("a", "b", "__weakref__")
+    __slots__ = ("__weakref__", "a", "b")
 
 
 class Both(Slots):
@@ -257,7 +257,14 @@ def meddle(*arguments):
     for target in arguments:
         what = rng.randrange(6)
         if isinstance(target, list):
-            (target.clear, target.reverse, lambda: target.append(5), lambda: target.extend(arguments), target.copy, lambda: target and target.pop())[what]()
+            if what == 0:
+                target.clear()
+            elif what == 1:
+                target.reverse()
+            elif what == 2:
+                target.extend(arguments)
+            elif target:
+                target.pop()
         elif isinstance(target, (dict, set)):
             target.clear() if what < 2 else target.copy()
         elif isinstance(target, bytearray):
