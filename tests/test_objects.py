@@ -729,25 +729,6 @@ def test_classes_do_not_outlive_their_use():
     assert all(reference() is None for reference in gone)
 
 
-def test_the_instance_s_own_attributes_of_the_protocol():
-    # Pickle asks the instance, not the class.
-    value = Plain(1, 2)
-    value.__reduce_ex__ = Reducer(value)
-    with pytest.raises(AttributeError):
-        samples.no_such_name
-    assert pickled(value) == {"reduced": 1}
-    assert fastser.loads(fastser.dumps(value)) == {"reduced": 1}
-    assert fastser.loads(fastser.dumps([Plain(5, 6), value, Plain(7, 8)]))[1] == {"reduced": 1}
-
-
-class Reducer:
-    def __init__(self, obj):
-        self.obj = obj
-
-    def __call__(self, protocol):
-        return dict, ([("reduced", self.obj.a)],)
-
-
 def test_subclasses_do_not_inherit_a_plan():
     class_of = type("Custom", (Plain,), {"__module__": "sample_objects", "__qualname__": "Custom", "__getstate__": lambda self: {"a": "state"}})
     samples.Custom = class_of
@@ -852,6 +833,132 @@ def test_equal_instances_give_equal_bytes():
     assert fastser.dumps(make(), track_refs=False) == fastser.dumps(make(), track_refs=False)
     shared = make()
     assert fastser.dumps(shared + shared, track_refs=False) == fastser.dumps(make() + make(), track_refs=False)
+
+
+# --- user code in between -----------------------------------------------------------------------------------------------
+
+
+class Meddler:
+    """Does something else while it is packed, or rebuilt."""
+
+    act = None
+
+    def __reduce__(self):
+        if Meddler.act is not None:
+            Meddler.act()
+        return Meddler, (), {"a": 1}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        look_around()
+
+
+def look_around():
+    """At everything that the collector sees: nothing of it may be half made as far as the interpreter is concerned."""
+    for seen in gc.get_objects():
+        if type(seen) in (list, tuple, Pair, set, frozenset, samples.List):
+            [type(item) for item in list(seen)]
+        elif type(seen) in (dict, collections.OrderedDict):
+            [type(item) for item in list(seen.values())]
+        elif type(seen) in (Plain, Slots, Frozen, samples.FrozenSlots, Other):
+            [type(getattr(seen, name, None)) for name in ("a", "b")]
+
+
+MEDDLING = {
+    "clear the list": lambda items: items.clear(),
+    "pop": lambda items: items.pop(),
+    "append": lambda items: items.append(1),
+    "other dicts": lambda items: [setattr(item, "__dict__", {"q": [1]}) for item in items if type(item) is Plain],
+    "new fields": lambda items: [setattr(item, "new", [1]) for item in items if type(item) is Plain],
+    "no fields": lambda items: [item.clear() if isinstance(item, (dict, list)) else vars(item).clear() for item in items if isinstance(item, (dict, list, Plain))],
+    "unset slots": lambda items: [delattr(item, name) for item in items if type(item) is Slots for name in ("a", "b")],
+    "another class": lambda items: [setattr(item, "__class__", Other) for item in items if type(item) is Plain],
+}
+
+
+@pytest.mark.parametrize("act", MEDDLING)
+@pytest.mark.parametrize("length", [1, 3, 20])
+def test_what_changes_while_it_is_packed(act, length):
+    """Either version comes back, or an error says so; it is no crash."""
+    makers = [lambda i, x: Plain(i, [x]), lambda i, x: Slots(x, [i]), lambda i, x: Pair(i, x), lambda i, x: {"a": i, "b": x}, lambda i, x: [x, [i]], lambda i, x: samples.List(x, i)]
+    for make in makers:
+        for place in {0, length // 2, length - 1}:
+            for track_refs in (True, False):
+                items = [make(i, Meddler() if i == place else i) for i in range(length)]
+
+                def meddle(items=items):
+                    MEDDLING[act](items)
+                    gc.collect()
+
+                Meddler.act = meddle
+                try:
+                    frame = fastser.dumps(items, track_refs=track_refs)
+                except fastser.FastserError:
+                    continue
+                finally:
+                    Meddler.act = None
+                fastser.loads(frame)
+
+
+@pytest.mark.parametrize("length", [1, 2, 20])
+def test_nothing_that_is_seen_is_half_made(length):
+    for make in (lambda i, x: Plain(i, x), lambda i, x: Slots(x, [i]), lambda i, x: Pair(i, [x]), lambda i, x: (i, x), lambda i, x: {"a": i, "x": x}, lambda i, x: samples.List(i, x), lambda i, x: frozenset([x, i]), lambda i, x: {x: i}, lambda i, x: samples.FrozenSlots(x, (x,))):
+        for track_refs in (True, False):
+            meddler = Meddler()
+            value = [make(i, meddler) for i in range(length)]
+            assert len(fastser.loads(fastser.dumps(value, track_refs=track_refs))) == length
+            assert len(fastser.loads(fastser.dumps([value, (value, meddler)], track_refs=track_refs))[0]) == length
+
+
+class Touchy:
+    """A key that may refuse to be hashed or compared."""
+
+    refuses = ""
+
+    def __init__(self, a):
+        self.a = a
+
+    def __hash__(self):
+        if Touchy.refuses == "hash":
+            raise ZeroDivisionError("on purpose")
+        return 1
+
+    def __eq__(self, other):
+        if Touchy.refuses == "eq":
+            raise ZeroDivisionError("on purpose")
+        return self.a == other.a
+
+
+@pytest.mark.parametrize("refuses", ["hash", "eq"])
+def test_keys_that_refuse(refuses):
+    keys = [Touchy(i) for i in range(20)]
+    for value in (dict.fromkeys(keys, 1), set(keys), frozenset(keys), [{key: [key], keys[0]: 1} for key in keys[1:]], collections.OrderedDict.fromkeys(keys), [keys, set(keys)], {(key, 1): key for key in keys}):
+        for track_refs in (True, False):
+            frame = fastser.dumps(value, track_refs=track_refs)
+            Touchy.refuses = refuses
+            try:
+                with pytest.raises(fastser.DecodeError) as caught:
+                    fastser.loads(frame)
+                assert type(caught.value.__cause__) is ZeroDivisionError
+            finally:
+                Touchy.refuses = ""
+            assert len(fastser.loads(frame)) == len(value)
+
+
+def test_slots_of_another_class():
+    class Large:
+        __slots__ = ("a", "b", "c")
+
+    cls = redefined(__slots__=("z",))
+    cls.y = Large.c
+    del cls.z
+    samples.Redefined = cls
+    try:
+        # As large as one slot makes them; the descriptor would look behind their end.
+        found = fastser.loads(fastser.dumps([cls() for _ in range(20)]))
+        assert [type(item) for item in found] == [cls] * 20
+    finally:
+        del samples.Redefined
 
 
 # --- options ------------------------------------------------------------------------------------------------------------
