@@ -221,7 +221,9 @@ def call_of(function: object, arguments: tuple[object, ...]) -> str:
         function = arguments[0]
     if isinstance(function, type):
         return f"a {class_name(function)}"
-    return f"what {getattr(function, '__qualname__', None) or type_name(function)} returns"
+    name = getattr(function, "__qualname__", None)
+    module = getattr(function, "__module__", None)
+    return f"what {f'{module}.{name}' if module and name else name or type_name(function)} returns"
 
 
 def class_name(cls: type) -> str:

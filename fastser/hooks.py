@@ -56,7 +56,8 @@ class Hooks:
     ----------
     by_name : dict of str to Hook
         What may be read, the parent's hooks included. Always the same dict.
-    found : dict of type to Hook or None
+    found : dict of int to Hook or None
+        By the addresses of classes, which it does not keep alive.
         What `find` has answered. Always the same dict, emptied by every change.
     version : int
         Raised by every change, the parent's included.
@@ -67,7 +68,8 @@ class Hooks:
         self._by_class = {hook.cls: hook for hook in hooks}
         self._children: weakref.WeakValueDictionary[int, Hooks] = weakref.WeakValueDictionary()
         self.by_name: dict[str, Hook] = {}
-        self.found: dict[type, Hook | None] = {}
+        self.found: dict[int, Hook | None] = {}
+        self._classes: dict[int, weakref.ref[type]] = {}
         self.version = 0
         with LOCK:
             if parent is not None:
@@ -130,11 +132,20 @@ class Hooks:
         """
         version = self.version
         hook = self._search(cls)
-        if len(self.found) >= _FOUND_LIMIT:
-            self.found.clear()
-        self.found[cls] = hook
+        address = id(cls)
+        found, classes = self.found, self._classes
+
+        def gone(_: object) -> None:
+            found.pop(address, None)
+            classes.pop(address, None)
+
+        if len(found) >= _FOUND_LIMIT:
+            found.clear()
+            classes.clear()
+        classes[address] = weakref.ref(cls, gone)
+        found[address] = hook
         if self.version != version:  # what was found may have been replaced meanwhile
-            self.found.pop(cls, None)
+            found.pop(address, None)
         return hook
 
     def _search(self, cls: type) -> Hook | None:
@@ -153,6 +164,7 @@ class Hooks:
             del self.by_name[name]
         self.version += 1
         self.found.clear()
+        self._classes.clear()
         for child in list(self._children.values()):
             child._changed()
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from fastser._core.packed import frame_length
 
-pytestmark = pytest.mark.core
 
 BIG = 20_000  # bytes, well above what rides in a frame's columns
 

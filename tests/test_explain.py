@@ -20,8 +20,6 @@ import pytest
 import fastser
 from fastser import Explanation, explain
 
-pytestmark = pytest.mark.core
-
 
 class Point:
     def __init__(self, x, y):

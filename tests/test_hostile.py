@@ -476,7 +476,7 @@ OBJECT_GRAMMAR = [
     ("instance as key before its fields", of(INSTANCES, 2, 0, 1, 0, GLOBAL, SET, 1, REF, 0, keys=["a"], names=["Equal"], flags=FOREIGN | REFS), "AttributeError"),
     ("parts unknown", of(CALL, 32, 0, GLOBAL, 1, 0), "parts of at most 31, found 32"),
     ("parts of 2**64 - 1", of(CALL, 2**64 - 1, 0, GLOBAL, 1, 0), "parts of at most 31"),
-    ("call of what is none", of(CALL, 0, 0, small(5), 1, 0), "'int' object is not callable"),
+    ("call of what is none", of(CALL, 0, 0, small(5), 1, 0), "expected something to call, such as a class, found int"),
     ("new one of what is no class", of(CALL, NEW, 0, GLOBAL, 1, 0, names=["meddle"]), "cannot rebuild"),
     ("call with too much", of(CALL, 0, 0, GLOBAL, 2, NONE, 0), "takes no arguments"),
     ("call itself among its arguments", of(CALL, 0, 0, GLOBAL, 2, REF, 1, 0, names=["Called"], flags=FOREIGN | REFS), "complete enough"),
@@ -488,7 +488,7 @@ OBJECT_GRAMMAR = [
     ("state that is missing", of(CALL, STATE, 0, GLOBAL, 1, 0), "a tag, found the end"),
     ("state that is none", of(CALL, STATE, 0, GLOBAL, 1, 0, small(5)), "cannot rebuild a fuzz_loads.Plain"),
     ("setter that is missing", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE), "an operand, found the end"),
-    ("setter that is none", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE, 0, small(5)), "not callable"),
+    ("setter that is none", of(CALL, STATE | SETTER, 0, GLOBAL, 1, 0, NONE, 0, small(5)), "expected something to call"),
     ("items of no list", of(CALL, LIST_ITEMS, 0, GLOBAL, 1, 0, 1, NONE), "cannot rebuild a fuzz_loads.Plain"),
     ("items of no dict", of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, 1, NONE, NONE), "cannot rebuild a fuzz_loads.Plain"),
     ("keys that cannot be", of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, 1, LIST, 0, NONE, names=["Table"]), "unhashable|cannot rebuild"),
@@ -604,7 +604,6 @@ class Key:
     of: object
 
 
-@pytest.mark.xfail(strict=False, reason="what a class's own __hash__ looks at is not looked at before")
 def test_deep_tuples_in_keys_of_allowed_classes(child):
     n = 300_000
     chain = b"".join(bytes([TUPLE, 1, REF]) + varint(i) for i in range(1, n))

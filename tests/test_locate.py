@@ -10,7 +10,6 @@ import pytest
 
 from fastser.locate import cyclic_instances, find_cycle, locate
 
-pytestmark = pytest.mark.core
 
 THING = object()
 

@@ -16,8 +16,6 @@ from sample_objects import Colour, Frozen, FrozenSlots, Pair, Plain, Slots, put
 
 import fastser
 
-pytestmark = pytest.mark.core
-
 
 class Broken:
     def __reduce__(self):

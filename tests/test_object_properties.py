@@ -13,7 +13,7 @@ from sample_objects import put
 
 import fastser
 
-pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
+pytestmark = [pytest.mark.filterwarnings("ignore:Generating overly large repr")]
 
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies

@@ -13,7 +13,6 @@ import cloudpickle
 import fastser
 import pytest
 
-pytestmark = pytest.mark.core
 
 pickletester = pytest.importorskip("test.pickletester", reason="this interpreter comes without its test package")
 

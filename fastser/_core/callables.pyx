@@ -1,7 +1,7 @@
 """Classes and other callables of a frame: found by name, or stood in for while a frame is inspected."""
 
 from cpython.dict cimport PyDict_GetItem
-from cpython.object cimport PyObject
+from cpython.object cimport PyCallable_Check, PyObject
 from cpython.type cimport PyType_Check
 from libc.stdint cimport uint64_t
 
@@ -36,6 +36,8 @@ cdef PyObject* read_callable(Decoder* d) except NULL:
     o = d.walk_value(d)
     (<list> d.callables)[place] = <object> o
     fastser_decref(o)
+    if d.inspect == NULL and not PyCallable_Check(<object> o):
+        bad(d, "something to call, such as a class", _errors.no_class(<object> o, None if d.found == NULL else <object> d.found))
     return o
 
 
@@ -82,7 +84,7 @@ cdef object found(Decoder* d, object module, object name):
         raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)
     if not isinstance(o, type):
-        name = f"{module}.{name}"
+        name = f"{module}.{name}" if name else module
         replace_slot(&d.found, <PyObject*> name)
     return o
 

@@ -43,7 +43,7 @@ cdef object hook_of(Encoder* e, PyObject* t):
     cdef PyObject* hook
     if e.hooks == NULL:
         return None
-    hook = PyDict_GetItem((<object> e.hooks).found, <object> t)
+    hook = PyDict_GetItem((<object> e.hooks).found, <size_t> t)
     if hook != NULL:
         if hook != fastser_none and not e.careful:
             stop(e, STOP_CAREFUL)

@@ -19,6 +19,6 @@ cdef int check_shared(Decoder* d, PyObject* key) except -1
 cdef inline int check_hashable(Decoder* d, PyObject* key) except -1:
     """Before a key or member is hashed."""
     cdef PyObject* t = fastser_type(key)
-    if not d.shares or (not fastser_is_tuple(key) and t != fastser_frozenset_type and t != fastser_slice_type):
+    if not d.shares or (not fastser_is_tuple(key) and t != fastser_frozenset_type and t != fastser_slice_type and d.allowed == NULL):
         return 0
     return check_shared(d, key)

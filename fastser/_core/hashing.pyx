@@ -8,6 +8,7 @@ from fastser._core.capi cimport *
 from fastser._core.decoder cimport Decoder, Hashing, OpenTuples, sizes_clear
 from fastser._core.faults cimport bad
 from fastser._core.memo cimport Memo, MemoEntry, memo_entry
+from fastser._core.plans cimport PLAN_FIELDS, ClassPlan, known_plan
 from fastser._core.stack cimport fastser_stack_short
 
 
@@ -25,8 +26,18 @@ cdef int hashing_begin(Decoder* d) except -1:
     return 0
 
 
-cdef object hashed_members(PyObject* o):
-    """What the hash of a frozenset or slice looks at."""
+cdef object hashed_members(PyObject* o, ClassPlan plan):
+    """What the hash of a frozenset, a slice or an instance may look at."""
+    cdef PyObject* value
+    cdef Py_ssize_t i
+    cdef list members
+    if plan is not None:
+        members = list((<object> o).__dict__.values()) if plan.has_dict else []
+        for i in range(plan.slot_count):
+            value = (<PyObject**> (<char*> o + plan.slot_offsets[i]))[0]
+            if value != NULL:
+                members.append(<object> value)
+        return members
     if fastser_type(o) == fastser_slice_type:
         return ((<object> o).start, (<object> o).stop, (<object> o).step)
     return <object> o
@@ -44,8 +55,12 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     cdef uint64_t size = 1
     cdef Py_ssize_t i
     cdef object member
+    cdef ClassPlan plan = None
     if not fastser_is_tuple(o) and t != fastser_frozenset_type and t != fastser_slice_type:
-        return 1
+        if d.allowed != NULL:
+            plan = known_plan(t)
+        if plan is None or plan.kind != PLAN_FIELDS or plan.hashes_address:
+            return 1
     if depth > d.max_depth or fastser_stack_short(d.stack_limit):
         bad(d, "a key that can be hashed", "a deeper one")
     entry = memo_entry(&d.hashing.sizes, o)
@@ -53,6 +68,8 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
         raise MemoryError()
     if entry.value > 0:
         return entry.value
+    if entry.value == 0 and plan is not None:
+        return 1    # Python code knows a limit
     if entry.value == 0:
         bad(d, "a key that can be hashed", "one that contains itself")
     entry.value = 0    # on the path
@@ -62,7 +79,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
             size += unfolded(d, fastser_tuple_items(o)[i], depth + 1)
             size = min(size, d.hashing.left + 1)
     else:
-        for member in hashed_members(o):
+        for member in hashed_members(o, plan):
             size += unfolded(d, <PyObject*> member, depth + 1)
             size = min(size, d.hashing.left + 1)
     entry = memo_entry(&d.hashing.sizes, o)
@@ -109,7 +126,7 @@ cdef bint leads_to_open(Decoder* d, PyObject* o) except -1:
             if leads_to_open(d, fastser_tuple_items(o)[i]):
                 return True
     elif fastser_type(o) == fastser_frozenset_type or fastser_type(o) == fastser_slice_type:
-        for member in hashed_members(o):
+        for member in hashed_members(o, None):
             if leads_to_open(d, <PyObject*> member):
                 return True
     return False

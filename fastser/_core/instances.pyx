@@ -23,6 +23,17 @@ cdef enum:
     UNUSUAL = -1
 
 
+cdef frozenset _protocol = frozenset(["__reduce_ex__", "__reduce__", "__getstate__", "__setstate__"])
+
+
+cdef extern from *:
+    """
+    #define fastser_str_is_dunder(o) \\
+        (PyUnicode_GET_LENGTH(o) > 4 && PyUnicode_READ_CHAR(o, 0) == '_' && PyUnicode_READ_CHAR(o, 1) == '_')
+    """
+    bint fastser_str_is_dunder(PyObject* o) noexcept
+
+
 cdef extern from "Python.h":
     # New reference.
     PyObject* instance_dict "PyObject_GenericGetDict"(PyObject* o, void* context) except NULL
@@ -59,7 +70,16 @@ cdef Py_ssize_t gather_fields(
         for j in range(count, count + size):
             if keys_equal(names + i, names + j, 1):
                 return UNUSUAL
-    return count + size
+    return UNUSUAL if asks_instance(names, count + size) else count + size
+
+
+cdef inline bint asks_instance(PyObject** names, Py_ssize_t count) noexcept:
+    """Whether an instance has a protocol of its own among its attributes."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        if fastser_str_is_dunder(names[i]) and <object> names[i] in _protocol:
+            return True
+    return False
 
 
 cdef inline int write_form(Encoder* e, PyObject** names, Py_ssize_t count, Py_ssize_t slots) except -1:

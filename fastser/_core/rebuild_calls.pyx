@@ -125,22 +125,22 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     if parts & PART_LIST_ITEMS:
         listed = read_pieces(d, n, False)
         for i in range(n):
-            put(d, out[i], _fallback.add_items, listed[i])
+            put(d, out[i], _fallback.add_items, listed[i], call)
     if parts & PART_DICT_ITEMS:
         pairs = read_pieces(d, n, True)
         for i in range(n):
-            put(d, out[i], _fallback.add_pairs, pairs[i])
+            put(d, out[i], _fallback.add_pairs, pairs[i], call)
     if parts & PART_STATE:
         states = read_values(d, n)
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
         for i in range(n):
-            put(d, out[i], _fallback.set_state if setter is None else setter, states[i])
+            put(d, out[i], _fallback.set_state if setter is None else setter, states[i], call)
     d.depth -= 1
     return 0
 
 
-cdef int put(Decoder* d, PyObject* o, object how, object what) except -1:
+cdef int put(Decoder* d, PyObject* o, object how, object what, object call) except -1:
     """Into an object that was made already."""
     if d.inspect:
         (<object> o).parts.append((None, what))
@@ -149,7 +149,7 @@ cdef int put(Decoder* d, PyObject* o, object how, object what) except -1:
     try:
         how(<object> o, what)
     except Exception as error:
-        raise _errors.cannot_rebuild(f"a {_errors.type_name(<object> o)}", error, f"tag {d.at - d.view.tags}") from error
+        raise _errors.cannot_rebuild(_errors.call_of(call, ()), error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)
     return 0
 
