@@ -19,7 +19,6 @@ import types
 from pathlib import Path
 from typing import NamedTuple
 
-import frames
 import numpy as np
 import pytest
 import test_golden
