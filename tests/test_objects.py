@@ -17,7 +17,6 @@ from sample_objects import BY_IDENTITY, FIELDS, PROTOCOL, ROWS, Bag, Child, Data
 
 import fastser
 
-pytestmark = pytest.mark.core
 
 EVERY = {**FIELDS, **ROWS, **PROTOCOL}
 LENGTHS = (1, 2, 15, 16, 17, 100)
@@ -877,7 +876,7 @@ MEDDLING = {
 
 
 @pytest.mark.parametrize("act", MEDDLING)
-@pytest.mark.parametrize("length", [1, 3, 20])
+@pytest.mark.parametrize("length", [1, 5])
 def test_what_changes_while_it_is_packed(act, length):
     """Either version comes back, or an error says so; it is no crash."""
     makers = [lambda i, x: Plain(i, [x]), lambda i, x: Slots(x, [i]), lambda i, x: Pair(i, x), lambda i, x: {"a": i, "b": x}, lambda i, x: [x, [i]], lambda i, x: samples.List(x, i)]
@@ -900,7 +899,7 @@ def test_what_changes_while_it_is_packed(act, length):
                 fastser.loads(frame)
 
 
-@pytest.mark.parametrize("length", [1, 2, 20])
+@pytest.mark.parametrize("length", [1, 2, 6])
 def test_nothing_that_is_seen_is_half_made(length):
     for make in (lambda i, x: Plain(i, x), lambda i, x: Slots(x, [i]), lambda i, x: Pair(i, [x]), lambda i, x: (i, x), lambda i, x: {"a": i, "x": x}, lambda i, x: samples.List(i, x), lambda i, x: frozenset([x, i]), lambda i, x: {x: i}, lambda i, x: samples.FrozenSlots(x, (x,))):
         for track_refs in (True, False):

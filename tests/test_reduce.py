@@ -33,8 +33,6 @@ from sample_objects import Colour, Level, Mode, Plain, Slots, put
 
 import fastser
 
-pytestmark = pytest.mark.core
-
 
 def pickled(value):
     return pickle.loads(pickle.dumps(value, 5))
