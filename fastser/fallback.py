@@ -159,7 +159,7 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
     """
     by_value = mode == "cloudpickle"
     if isinstance(obj, types.ModuleType):
-        if sys.modules.get(obj.__name__) is obj and not (by_value and _goes_by_value(obj.__name__)):
+        if type(obj.__name__) is str and sys.modules.get(obj.__name__) is obj and not (by_value and _goes_by_value(obj.__name__)):
             return obj.__name__, ""
         if by_value:
             return None
@@ -173,9 +173,10 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
     module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
     if by_value and _goes_by_value(module):
         return None
-    with suppress(ImportError, KeyError, AttributeError, ValueError):
-        if resolve(module, name) is obj:
-            return module, name
+    if type(module) is str and type(name) is str:
+        with suppress(ImportError, KeyError, AttributeError, ValueError):
+            if resolve(module, name) is obj:
+                return module, name
     if by_value:
         return None
     raise pickle.PicklingError(f"it is not the object that is found as {module}.{name}")
@@ -236,7 +237,11 @@ def ask(obj: Any) -> Any:
     """Return what the reducer of an object does."""
     cls = type(obj)
     if cls is memoryview:
-        memory = obj if obj.contiguous else obj.tobytes()
+        try:
+            memoryview(bytes(obj.itemsize)).cast(obj.format)
+        except (TypeError, ValueError) as error:
+            raise pickle.PicklingError(f"nothing makes a memoryview of the format {obj.format!r}") from error
+        memory = obj if obj.c_contiguous else obj.tobytes()
         return view_again, (pickle.PickleBuffer(memory), obj.format, obj.shape)
     reducer = copyreg.dispatch_table.get(cls)
     return obj.__reduce_ex__(5) if reducer is None else reducer(obj)

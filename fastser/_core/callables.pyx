@@ -1,6 +1,5 @@
 """Classes and other callables of a frame: found by name, or stood in for while a frame is inspected."""
 
-from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyCallable_Check, PyObject
 from cpython.type cimport PyType_Check
 from libc.stdint cimport uint64_t

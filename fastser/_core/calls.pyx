@@ -19,7 +19,7 @@ from fastser._core.reducers cimport Reduced, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
-from fastser._core.units cimport encode_memory, encode_unit, mode_of, path_of
+from fastser._core.units cimport encode_memory, encode_unit, path_of
 
 import pickle as _pickle
 
@@ -103,6 +103,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     cdef object one
     cdef int parts = first.parts
     cdef bint strict_state
+    cdef OpenRun run
     descend(e, items[0])
     if not e.track:
         number_run(e, items, k)
@@ -121,6 +122,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         blocks_leave(e, mark)
         ascend(e, items, k, True)
         return k
+    if k > 1:
+        open_run(e, &run, k, False)
     if parts & PART_LIST_ITEMS:
         write_sequences(e, [(<Reduced> one).items for one in found], None)
     if parts & PART_DICT_ITEMS:
@@ -134,6 +137,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         e.called -= strict_state
     if parts & PART_SETTER:
         write_callable(e, <PyObject*> first.setter)
+    if k > 1:
+        close_run(e, &run)
     blocks_leave(e, mark)
     ascend(e, items, k, True)
     return k

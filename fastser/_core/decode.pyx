@@ -4,7 +4,7 @@ cimport numpy as cnp
 from cpython.datetime cimport import_datetime
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 
 from fastser._core.array_views cimport ArrayForm, read_arrays, read_form, read_scalars
 from fastser._core.arrays cimport *

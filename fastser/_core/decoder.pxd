@@ -29,6 +29,7 @@ cdef struct Hashing:
     Memo sizes                # of tuples and frozensets, items of items counted; the keys are strong references
     Memo reopened             # tuples that were referred to before they were full
     uint64_t left             # how many more items may be hashed
+    int through_instances     # a hash looks at the fields of instances
 
 
 cdef struct Decoder:

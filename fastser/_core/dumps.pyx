@@ -20,6 +20,7 @@ from fastser import errors as _errors, hooks as _hooks, locate as _locate
 
 cdef object _cloudpickle = "cloudpickle"
 cdef object _process = _hooks.PROCESS
+cdef object _Hooks = _hooks.Hooks
 cdef dict _process_hooks = _hooks.PROCESS.by_name
 
 cdef Encoder* _pool = NULL
@@ -147,6 +148,9 @@ cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fal
     cdef object frame
     e.hooks = NULL
     if hooks is not None:
+        if type(hooks) is not _Hooks:
+            give_encoder(e, 0)
+            raise _errors.bad_option("hooks", "a Hooks or None", hooks)
         e.hooks = <PyObject*> hooks
     elif _process_hooks:
         e.hooks = <PyObject*> _process

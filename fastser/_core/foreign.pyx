@@ -13,18 +13,23 @@ from fastser._core.plans cimport *
 from fastser._core.globals cimport encode_reference
 from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
 from fastser._core.tags cimport *
-from fastser._core.units cimport encode_unit
+from fastser._core.units cimport encode_unit, path_of
+
+from fastser import errors as _errors
 
 cnp.import_array()
 kinds_import()
 
 
-cdef ClassPlan plan_of(Encoder* e, PyObject* t):
-    cdef ClassPlan plan = known_plan(t)
+cdef ClassPlan plan_of(Encoder* e, PyObject* o):
+    cdef ClassPlan plan = known_plan(fastser_type(o))
     if plan is None:
         if not e.careful:
             stop(e, STOP_CAREFUL)
-        plan = make_plan(<object> t)
+        try:
+            plan = make_plan(type(<object> o))
+        except Exception as error:
+            raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
     return plan
 
 
@@ -64,7 +69,7 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     hook = hook_of(e, t)
     if hook is not None:
         return encode_hooked(e, &o, 1, 1, hook)
-    plan = plan_of(e, t)
+    plan = plan_of(e, o)
     if plan.kind == PLAN_FIELDS:
         if encode_instance(e, o, plan):
             return 0
@@ -87,7 +92,7 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
     hook = hook_of(e, t)
     if hook is not None:
         return encode_hooked(e, items, k, n, hook)
-    plan = plan_of(e, t)
+    plan = plan_of(e, items[0])
     if plan.kind == PLAN_FIELDS:
         return encode_instance_run(e, items, k, n, plan)
     if plan.kind == PLAN_ROWS:

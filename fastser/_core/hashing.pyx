@@ -57,7 +57,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     cdef object member
     cdef ClassPlan plan = None
     if not fastser_is_tuple(o) and t != fastser_frozenset_type and t != fastser_slice_type:
-        if d.allowed != NULL:
+        if d.allowed != NULL and d.hashing.through_instances:
             plan = known_plan(t)
         if plan is None or plan.kind != PLAN_FIELDS or plan.hashes_address:
             return 1
@@ -92,6 +92,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
 cdef int check_shared(Decoder* d, PyObject* key) except -1:
     cdef uint64_t size
     hashing_begin(d)
+    d.hashing.through_instances = 1
     size = unfolded(d, key, 0)
     if size > d.hashing.left:
         return bad(d, "keys that can be hashed in reasonable time", "keys that hold others again and again")
@@ -150,6 +151,7 @@ cdef int check_reopened(Decoder* d) except -1:
     cdef size_t i
     if reopened.count:
         sizes_clear(d.hashing)
+        d.hashing.through_instances = 0
         for i in range(reopened.mask + 1):
             if reopened.entries[i].key != NULL and reopened.entries[i].value >= 0:
                 unfolded(d, <PyObject*> reopened.entries[i].key, 0)

@@ -12,7 +12,7 @@ from fastser._core.kinds cimport kinds_import
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ClassPlan
 from fastser._core.records cimport write_shape
-from fastser._core.runs cimport RUN_MIN, is_worth_it
+from fastser._core.runs cimport is_worth_it
 from fastser._core.shapes cimport gather_keys, keys_equal
 from fastser._core.tags cimport *
 
@@ -149,6 +149,10 @@ cdef Py_ssize_t encode_instance_run(Encoder* e, PyObject** items, Py_ssize_t k, 
     cdef PyObject** columns
     cdef PyObject** keys
     cdef OpenRun run
+    if plan.has_dict and e.careful:
+        # Making a dict may start a collection, and run what users wrote: not between looking at values and owning them.
+        for i in range(k):
+            fastser_decref(instance_dict(items[i], NULL))
     width = gather_fields(e, items[0], plan, names, values, 1, MAX_SHAPE_KEYS, &slots)
     if width == UNUSUAL:
         return 0

@@ -18,6 +18,7 @@ from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS
 from fastser import errors as _errors, hooks as _hooks, inspection as _inspection
 
 cdef dict _process_hooks = _hooks.PROCESS.by_name
+cdef object _Hooks = _hooks.Hooks
 cdef tuple _nothing = ()
 cdef dict _allow_nothing = {}
 
@@ -176,6 +177,8 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     options.inspect = NULL
     options.allowed = NULL
     if hooks is not None:
+        if type(hooks) is not _Hooks:
+            raise _errors.bad_option("hooks", "a Hooks or None", hooks)
         hooks = hooks.by_name
         options.hooks = <PyObject*> hooks
     allow = _inspection.names(allow) if allow is not _nothing else _allow_nothing

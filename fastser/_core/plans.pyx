@@ -11,7 +11,7 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
-from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_type
+from fastser._core.capi cimport fastser_type
 from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry
 
 from fastser import fallback as _fallback
@@ -88,7 +88,7 @@ cdef ClassPlan known_plan(PyObject* cls):
     plan = <ClassPlan> <PyObject*> <size_t> entry.value
     if plan.version != fastser_version(cls):
         return None
-    if plan.kind <= PLAN_ROWS and PyDict_GetItem(_reducers, <object> cls) != NULL:
+    if plan.kind <= PLAN_REFERENCE and PyDict_GetItem(_reducers, <object> cls) != NULL:
         return None
     return plan
 
@@ -114,7 +114,7 @@ cdef ClassPlan make_plan(object cls):
     plan.has_setstate = hasattr(cls, "__setstate__")
     module, name = cls.__module__, cls.__qualname__
     plan.module = module if type(module) is str else None
-    plan.name = name
+    plan.name = name if type(name) is str else None
     # Looking an attribute up, as was just done, makes the interpreter give the class a version.
     plan.version = fastser_version(<PyObject*> cls)
     if plan.version:
@@ -124,8 +124,9 @@ cdef ClassPlan make_plan(object cls):
         entry = memo_entry(&_index, <PyObject*> cls)
         if entry == NULL:
             raise MemoryError()
-        entry.value = <Py_ssize_t> <size_t> <PyObject*> plan
+        entry.value = -1
         _plans[<size_t> <PyObject*> cls] = plan
+        entry.value = <Py_ssize_t> <size_t> <PyObject*> plan
     return plan
 
 

@@ -1,4 +1,4 @@
-"""What its class makes again when it is called: zones, decimals, UUIDs, and all that was pickled."""
+"""What its class makes again when it is called: zones, decimals and UUIDs."""
 
 cimport numpy as cnp
 from cpython.object cimport PyObject

@@ -1,7 +1,6 @@
 """Instances of users' classes from their fields, and named tuples.  No code of theirs runs, unless their class asks for it."""
 
 from cpython.object cimport PyObject
-from cpython.type cimport PyType_Check
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -72,7 +71,7 @@ cdef int open_fields(Decoder* d, Fields* fields) except -1:
     cdef PyObject* name
     fields.offsets = NULL
     fields.plain = True
-    if plan is None or plan.kind != PLAN_FIELDS:
+    if plan.kind != PLAN_FIELDS:
         return refuse(d, fields.cls)
     fields.offsets = <Py_ssize_t*> malloc((fields.count + 1) * sizeof(Py_ssize_t))
     if fields.offsets == NULL:
@@ -253,7 +252,7 @@ cdef int rebuild_named_rows(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         fields.count = width
         return inspect_instances(d, out, n, first, &fields)
     plan = class_plan(d, fields.cls)
-    rows = plan is not None and plan.kind == PLAN_ROWS
+    rows = plan.kind == PLAN_ROWS
     if not rows:
         refuse(d, fields.cls)
     elif len((<object> fields.cls)._fields) != width and d.allowed == NULL:

@@ -33,7 +33,7 @@ cdef inline Column* open_columns(Decoder* d, Py_ssize_t width, Py_ssize_t n) exc
     until they are put into their row.
     """
     cdef Py_ssize_t j
-    cdef Column* columns = <Column*> calloc(width, sizeof(Column))
+    cdef Column* columns = <Column*> calloc(width if width else 1, sizeof(Column))
     if columns == NULL:
         raise MemoryError()
     try:

@@ -13,7 +13,7 @@ from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, data_append
 
-from fastser import errors as _errors, fallback as _fallback, locate as _locate
+from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, locate as _locate
 
 
 cdef object mode_of(Encoder* e):
@@ -23,7 +23,7 @@ cdef object mode_of(Encoder* e):
 
 
 cdef object path_of(Encoder* e, PyObject* o):
-    return _locate.locate(<object> e.root, <object> o)
+    return _locate.locate(<object> e.root, <object> o, _hooks.PROCESS if e.hooks == NULL else <object> e.hooks)
 
 
 cdef int number_one(Encoder* e, PyObject* o) except -1:
