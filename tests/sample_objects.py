@@ -10,6 +10,7 @@ import dataclasses
 import decimal
 import enum
 import fractions
+import gc
 import importlib.util
 import types
 import weakref
@@ -694,3 +695,36 @@ PROTOCOL = {
     "deque": lambda a, b: put(Deque([a, b], 5), a=a, b=b),
     "defaultdict": lambda a, b: put(Default(List, {"a": a, "b": b}), a=a, b=b),
 }
+
+
+class Neighbour:
+    """Its __setstate__ looks at the one beside it."""
+
+    def __init__(self, value, beside=None):
+        self.value, self.beside = value, beside
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.seen = None if self.beside is None else self.beside.value
+
+
+class Dropper:
+    """Packing it lets go of garbage that changes other objects when it is collected, and lets the collector run at any time."""
+
+    objects = ()
+
+    def __reduce__(self):
+        _Finalized(type(self).objects)
+        gc.enable()
+        gc.set_threshold(200, 2, 2)
+        return Dropper, ()
+
+
+class _Finalized:
+    def __init__(self, objects):
+        self.itself, self.objects = self, objects
+
+    def __del__(self):
+        for obj in self.objects:
+            obj.a = None
+        self.junk = [bytearray(40) for _ in range(2000)]

@@ -1003,3 +1003,48 @@ def test_the_frame_is_small():
 
 def test_typing_objects_beside_instances():
     check([typing.List[int], typing.Optional[str], samples.T, Plain(typing.Any, int)])
+
+
+def test_a_run_of_reducers_sees_no_unfinished_neighbours():
+    last = samples.Neighbour(40)
+    row = [last]
+    for value in range(39, 0, -1):
+        row.insert(0, samples.Neighbour(value, row[0]))
+    found = fastser.loads(fastser.dumps(row))
+    assert [item.seen for item in found] == [item.seen for item in pickled(row)] == [*range(2, 41), None]
+    assert all(item.beside is beside for item, beside in zip(found, found[1:]))
+
+
+def test_a_collection_while_fields_are_gathered():
+    thresholds, enabled = gc.get_threshold(), gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(3):
+            samples.Dropper.objects = objects = [Plain([i], i) for i in range(3000)]
+            found = fastser.loads(fastser.dumps([samples.Dropper(), objects]))[1]
+            assert [item.b for item in found] == list(range(3000))
+            assert all(item.a in ([i], None) for i, item in enumerate(found))
+    finally:
+        samples.Dropper.objects = ()
+        gc.set_threshold(*thresholds)
+        (gc.enable if enabled else gc.disable)()
+
+
+def test_an_allowed_instance_in_a_tuple_that_leads_back_to_it():
+    p = Plain()
+    p.a = t = (p,)
+    for allow in ((), [Plain]):
+        found = fastser.loads(fastser.dumps(t), safe=bool(allow), allow=allow)
+        assert type(found[0]) is Plain and found[0].a is found
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_memoryviews_in_any_order(order):
+    view = memoryview(np.array(np.arange(6).reshape(2, 3), order=order))
+    found = fastser.loads(fastser.dumps(view))
+    assert found.tolist() == view.tolist() and found.shape == view.shape and found.format == view.format
+
+
+def test_memoryviews_that_nothing_makes():
+    with pytest.raises(fastser.EncodeError, match="'>i'|>i4"):
+        fastser.dumps([memoryview(np.zeros(3, ">i4"))], fallback="pickle")
