@@ -14,8 +14,6 @@ import pytest
 
 import fastser
 
-pytestmark = pytest.mark.core
-
 
 def test_other_threads_while_numpy_copies_strings():
     strings = np.array(["some text that is long enough to be allocated"] * 1400, dtype=np.dtypes.StringDType())[::2]

@@ -14,8 +14,6 @@ from same import same
 
 import fastser
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture(autouse=True)
 def switching_often():

@@ -17,8 +17,6 @@ import pytest
 
 import fastser
 
-pytestmark = pytest.mark.core
-
 
 class Point:
     def __init__(self, x):
