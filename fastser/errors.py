@@ -5,6 +5,7 @@ Each says what was expected, what came instead, and where: the path inside the o
 (``$.jobs[3].callback``), or the byte offset inside the frame that was being read.
 """
 
+import os
 import reprlib
 
 _PATH_LIMIT = 160
@@ -136,6 +137,29 @@ def bad_frame(expected: str, found: object, offset: int | str) -> DecodeError:
 def bad_row(expected: str, found: object, place: str) -> DecodeError:
     """`place` is a column of an Arrow row, such as ``column text``."""
     return DecodeError(f"malformed Arrow row at {place}: expected {expected}, found {found}")
+
+
+def not_a_capsule(name: str, found: object) -> TypeError:
+    """`found` is whatever a producer gave instead of a PyCapsule with that name."""
+    return TypeError(f"expected a PyCapsule named {name!r} from the producer of Arrow data, found {reprlib.repr(found)}")
+
+
+def not_capsules(found: object) -> TypeError:
+    what = f"a tuple of {len(found)}" if isinstance(found, tuple) else type_name(found)
+    return TypeError(f"expected two PyCapsules, 'arrow_schema' and 'arrow_array', from __arrow_c_array__, found {what}")
+
+
+def capsule_consumed(name: str) -> DecodeError:
+    return DecodeError(f"expected a PyCapsule {name!r} that was not consumed yet, found one that was released or moved away")
+
+
+def stream_failed(action: str, code: int, reason: "str | None") -> DecodeError:
+    """`reason` is what the producer of the stream says itself."""
+    return DecodeError(f"the producer of an Arrow stream failed to give {action}: {reason or os.strerror(code)} (error {code})")
+
+
+def stream_incomplete(action: str) -> DecodeError:
+    return DecodeError(f"expected an Arrow stream that can give {action}, found one without")
 
 
 def unbacked_items(claimed: int, backed: int, offset: int | str) -> DecodeError:

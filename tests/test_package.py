@@ -32,6 +32,7 @@ LAYERS = [
     {"_core.buffer"},
     {"_core.columns"},
     {"LEAF"},
+    {"_core.capsules"},
     {"_core.packed", "_core.dtypes", "_core.arrow_in"},
     {"_core.faults"},
     {"_core.cursors", "_core.hashing"},

@@ -1,4 +1,7 @@
-"""The Arrow C data interface, from its specification (https://arrow.apache.org/docs/format/CDataInterface.html)."""
+"""The Arrow C data and stream interfaces, from their specification.
+
+https://arrow.apache.org/docs/format/CDataInterface.html and CStreamInterface.html
+"""
 
 from libc.stdint cimport int64_t
 
@@ -39,6 +42,19 @@ cdef extern from *:
     };
 
     #endif
+
+    #ifndef ARROW_C_STREAM_INTERFACE
+    #define ARROW_C_STREAM_INTERFACE
+
+    struct ArrowArrayStream {
+        int (*get_schema)(struct ArrowArrayStream*, struct ArrowSchema* out);
+        int (*get_next)(struct ArrowArrayStream*, struct ArrowArray* out);
+        const char* (*get_last_error)(struct ArrowArrayStream*);
+        void (*release)(struct ArrowArrayStream*);
+        void* private_data;
+    };
+
+    #endif
     """
     enum:
         ARROW_FLAG_DICTIONARY_ORDERED
@@ -66,4 +82,11 @@ cdef extern from *:
         ArrowArray** children
         ArrowArray* dictionary
         void (*release)(ArrowArray*) noexcept nogil
+        void* private_data
+
+    struct ArrowArrayStream:
+        int (*get_schema)(ArrowArrayStream*, ArrowSchema* out) noexcept nogil
+        int (*get_next)(ArrowArrayStream*, ArrowArray* out) noexcept nogil
+        const char* (*get_last_error)(ArrowArrayStream*) noexcept nogil
+        void (*release)(ArrowArrayStream*) noexcept nogil
         void* private_data

@@ -8,7 +8,6 @@ interface lets a consumer check is checked here; whether the columns make an obj
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset, strcmp
@@ -16,6 +15,7 @@ from libc.string cimport memcpy, memset, strcmp
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_out cimport ROW_CHILDREN, ROW_HEADER, VIEW_CUT, VIEW_INLINE_MAX, BinaryView, fastser_zeros
+from fastser._core.capsules cimport take_schema_and_array
 from fastser._core.columns cimport Body, View
 from fastser._core.tags cimport *
 
@@ -50,18 +50,8 @@ cdef class ArrowRow:
     """
 
     def __cinit__(self, producer):
-        cdef ArrowSchema* schema
-        cdef ArrowArray* array
         self.copies = []
-        schema_capsule, array_capsule = producer.__arrow_c_array__()
-        schema = <ArrowSchema*> PyCapsule_GetPointer(schema_capsule, "arrow_schema")
-        array = <ArrowArray*> PyCapsule_GetPointer(array_capsule, "arrow_array")
-        if schema.release == NULL or array.release == NULL:
-            raise errors.bad_row("an array", "one that was released or moved away", "its start")
-        self.schema = schema[0]
-        schema.release = NULL
-        self.array = array[0]
-        array.release = NULL
+        take_schema_and_array(producer.__arrow_c_array__(), &self.schema, &self.array)
 
     def __dealloc__(self):
         if self.array.release != NULL:

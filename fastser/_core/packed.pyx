@@ -7,7 +7,6 @@ from cpython.buffer cimport (
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -16,6 +15,7 @@ from libc.string cimport memcpy, memset
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_out cimport array_export, schema_export
+from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
 from fastser._core.columns cimport Body, Columns, View, columns_bodies, columns_body_count
 from fastser._core.frame cimport *
 from fastser._core.tags cimport *
@@ -448,14 +448,11 @@ cdef class Packed:
         True
         """
         cdef View view
-        cdef ArrowArray* array
+        cdef ArrowArray* array = NULL
         cdef int status
         memset(&view, 0, sizeof(View))
         schema = self.__arrow_c_schema__()
-        array = <ArrowArray*> calloc(1, sizeof(ArrowArray))
-        if array == NULL:
-            raise MemoryError()
-        capsule = PyCapsule_New(array, "arrow_array", _free_array)
+        capsule = new_array_capsule(&array)
         try:
             packed_view(self, &view)
             status = array_export(&view, <const uint8_t*> PyBytes_AS_STRING(self.head) + 4, <PyObject*> self, array)
@@ -470,25 +467,11 @@ cdef class Packed:
 
 
 cdef object _schema_capsule(bint large):
-    cdef ArrowSchema* schema = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
-    if schema == NULL or schema_export(large, schema) < 0:
-        free(schema)
+    cdef ArrowSchema* schema = NULL
+    capsule = new_schema_capsule(&schema)
+    if schema_export(large, schema) < 0:
         raise MemoryError()
-    return PyCapsule_New(schema, "arrow_schema", _free_schema)
-
-
-cdef void _free_schema(object capsule) noexcept:
-    cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
-    if schema.release != NULL:   # nobody took it
-        schema.release(schema)
-    free(schema)
-
-
-cdef void _free_array(object capsule) noexcept:
-    cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsule, "arrow_array")
-    if array.release != NULL:
-        array.release(array)
-    free(array)
+    return capsule
 
 
 cdef int _write_frame(Packed self, char* out) except -1:
