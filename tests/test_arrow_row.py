@@ -478,7 +478,7 @@ def test_a_row_is_read_once_and_released():
 
     value = fastser.loads(Once())
     assert value[1] == "text" * 5
-        with pytest.raises(DecodeError, match="^expected a PyCapsule .arrow_array. that was not consumed yet, found one that was released"):
+    with pytest.raises(DecodeError, match="^expected a PyCapsule .arrow_array. that was not consumed yet, found one that was released"):
         fastser.loads(Once())
     del packed, value
     assert alive() is None
