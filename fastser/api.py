@@ -1,6 +1,7 @@
 """What wraps the compiled functions: files, and options chosen once."""
 
 import io
+import mmap
 import os
 import secrets
 import stat
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _PATHS = (str, bytes, os.PathLike)
 Fallback = Literal["cloudpickle", "pickle"] | None
+MmapMode = Literal["r", "c"] | None
+_ACCESS = {"r": mmap.ACCESS_READ, "c": mmap.ACCESS_COPY}
 
 # What is allocated on the word of a header alone, where a file does not tell how much it holds.
 _FIRST_STEP = 1 << 20
@@ -60,6 +63,16 @@ def dump(
     OSError
         Writing failed. A path is as it was; a file may hold a part of the frame.
 
+    Notes
+    -----
+    For a path, a temporary file is written beside it (``.fastser-*.tmp``) and renamed. It is removed on every error, but not
+    when the process is killed. Whoever has the old file open or mapped keeps it. Where a symbolic link leads is replaced, not
+    the link; the new file has the mode of the old one, and its owner and group where this process may give them; other names
+    of the old file (hard links) keep the old contents. Pipes and devices are written to.
+
+    A process that dies leaves one of the two contents. A machine that dies may lose both, since nothing is forced to the disk:
+    that would take much longer than writing. If you need that, write to an open file, `os.fsync` it, and rename it yourself.
+
     Examples
     --------
     >>> import io
@@ -80,6 +93,7 @@ def load(
     safe: bool = False,
     allow: Iterable[type | str] = (),
     max_depth: int = 1000,
+    mmap_mode: MmapMode = None,
 ) -> Any:
     """Read one frame from a file and rebuild its object.
 
@@ -91,11 +105,17 @@ def load(
         From a path the first frame is read; a file is left behind the frame, where the next one may begin.
     safe, allow, max_depth
         As for `loads`.
+    mmap_mode : {None, "r", "c"}
+        Map the frame instead of reading it, as `numpy.memmap` does for one array: its large arrays are then read from the disk
+        as they are looked at, a page at a time. ``"r"`` maps it read-only: nothing can write through these arrays. ``"c"`` maps
+        it copy-on-write: what is written to the arrays is this process's own, and never reaches the file. Takes the path of a
+        regular file.
 
     Returns
     -------
     object
-        Its arrays are writable views of the memory that the frame was read into.
+        Its arrays are writable views of the memory that the frame was read into; with `mmap_mode`, views of the mapping, which
+        lives until the last of them is gone.
 
     Raises
     ------
@@ -103,6 +123,16 @@ def load(
         The file is at its end.
     DecodeError
         What follows is not a whole frame.
+    TypeError
+        `file` is neither a path nor a binary file, or `mmap_mode` is given for what is not a path.
+    OSError
+        Reading failed, or `mmap_mode` is given for what is not a regular file.
+
+    Notes
+    -----
+    A mapped file may be deleted, or replaced (as `dump` does): the mapping keeps what it maps. It must not be truncated or
+    written to in place: arrays over ``"r"`` would show the change, those over ``"c"`` might, and looking at what was cut off
+    ends the process (SIGBUS), as with any mapping. A mapping holds one file descriptor.
 
     Examples
     --------
@@ -110,8 +140,14 @@ def load(
     >>> import fastser
     >>> fastser.load(io.BytesIO(fastser.dumps("text")))
     'text'
+
+    >>> import numpy as np
+    >>> fastser.dump({"a": np.arange(1e6)}, "file")
+    >>> a = fastser.load("file", mmap_mode="r")["a"]
+    >>> a[500_000], a.flags.writeable
+    (np.float64(500000.0), False)
     """
-    return loads(_read(file), safe=safe, allow=allow, max_depth=max_depth)
+    return loads(_read(file, mmap_mode), safe=safe, allow=allow, max_depth=max_depth)
 
 
 def _dump(obj: object, file: Path | BinaryIO, **options: Any) -> None:
@@ -124,29 +160,49 @@ def _dump(obj: object, file: Path | BinaryIO, **options: Any) -> None:
         _write_file(file, packed)
 
 
-def _read(file: Path | BinaryIO) -> memoryview:
+def _read(file: Path | BinaryIO, mmap_mode: MmapMode) -> "Buffer":
+    if mmap_mode is not None:
+        return _map(file, mmap_mode)
     if isinstance(file, _PATHS):
         with open(file, "rb", buffering=0) as opened:
             return _read_frame(opened)
     return _read_frame(file)
 
 
+def _map(path: Path | BinaryIO, mode: MmapMode) -> mmap.mmap:
+    """The file's first frame. The views that `loads` makes keep the mapping, and nothing else does."""
+    if mode not in ("r", "c"):
+        raise errors.bad_option("mmap_mode", "None, 'r' or 'c'", mode)
+    if not isinstance(path, _PATHS):
+        raise errors.not_a_path(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would wait for its writer
+        raise errors.not_mappable(os.fsdecode(path))
+    with open(path, "rb", buffering=0) as file:
+        start = file.read(HEADER_SIZE)
+        if not start:
+            raise errors.end_of_file()
+        total, size = frame_length(start), _size_of(file)
+        if size < total:
+            raise errors.truncated(total, size)
+        return mmap.mmap(file.fileno(), total, access=_ACCESS[mode])
+
+
 def _write_path(path: str, packed: Packed) -> None:
     path = os.path.realpath(path)  # what a symbolic link leads to is replaced, not the link
     try:
-        mode = os.stat(path).st_mode
+        old = os.stat(path)
     except FileNotFoundError:
-        mode = None
-    if mode is not None and not stat.S_ISREG(mode):
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode):
         with open(path, "wb") as device:
             return _write_file(device, packed)
     temporary = os.path.join(os.path.dirname(path), f".fastser-{secrets.token_hex(8)}.tmp")
     try:
-        if mode is not None:
+        if old is not None:
             open(path, "r+b").close()  # a file that may not be written must not be replaced either
         with open(temporary, "xb") as file:
-            if mode is not None:
-                os.chmod(temporary, stat.S_IMODE(mode))
+            if old is not None:
+                _inherit(temporary, old)
             _write_file(file, packed)
         os.replace(temporary, path)
     except BaseException as error:
@@ -155,6 +211,15 @@ def _write_path(path: str, packed: Packed) -> None:
         if isinstance(error, OSError) and error.filename == temporary:
             error.filename = path
         raise
+
+
+def _inherit(path: str, old: os.stat_result) -> None:
+    """Give a new file the group, owner and mode of the one that it is to replace, as far as this process may."""
+    if hasattr(os, "chown"):
+        for owner in (-1, old.st_gid), (old.st_uid, -1):
+            with suppress(OSError):
+                os.chown(path, *owner)
+    os.chmod(path, stat.S_IMODE(old.st_mode))  # last: chown takes bits away
 
 
 def _write_file(file: BinaryIO, packed: Packed) -> None:
@@ -338,6 +403,6 @@ class Serializer:
         """As the function `loads`."""
         return loads(data, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
 
-    def load(self, file: Path | BinaryIO) -> Any:
+    def load(self, file: Path | BinaryIO, *, mmap_mode: MmapMode = None) -> Any:
         """As the function `load`."""
-        return loads(_read(file), safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
+        return loads(_read(file, mmap_mode), safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)

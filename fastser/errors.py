@@ -5,6 +5,7 @@ Each says what was expected, what came instead, and where: the path inside the o
 (``$.jobs[3].callback``), or the byte offset inside the frame that was being read.
 """
 
+import errno
 import os
 import reprlib
 
@@ -217,6 +218,14 @@ def would_block(action: str) -> BlockingIOError:
 
 def write_stalled(left: int) -> OSError:
     return OSError(f"the file accepted no more bytes: {left} of the buffer being written were left")
+
+
+def not_a_path(found: object) -> TypeError:
+    return TypeError(f"expected a path, since mmap_mode is given, found {type(found).__name__}")
+
+
+def not_mappable(path: str) -> OSError:
+    return OSError(errno.EINVAL, "expected a regular file, since mmap_mode is given", path)
 
 
 # --- pieces ------------------------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ import gzip
 import io
 import os
 import pathlib
+import signal
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -99,7 +101,6 @@ def test_when_packing_fails_a_path_is_as_it_was(tmp_path, before):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX limits of file sizes")
 def test_when_writing_fails_a_path_is_as_it_was(tmp_path):
     import resource
-    import signal
 
     path = tmp_path / "file"
     fastser.dump("old", path)
@@ -216,6 +217,242 @@ def test_the_old_contents_are_there_until_the_new_ones_are(tmp_path):
     done.set()
     reader.join()
     assert broken == []
+
+
+@posix
+@pytest.mark.skipif(getattr(os, "geteuid", int)() != 0, reason="only root may give files away")
+def test_an_old_file_keeps_its_owner_and_group(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(0o4640)
+    os.chown(path, 1234, 2345)
+    path.chmod(0o4640)
+    fastser.dump(1, path)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o4640)
+
+
+@posix
+def test_other_names_of_a_file_keep_what_was_there(tmp_path):
+    fastser.dump("old", tmp_path / "file")
+    os.link(tmp_path / "file", tmp_path / "other")
+    fastser.dump("new", tmp_path / "file")
+    assert (fastser.load(tmp_path / "file"), fastser.load(tmp_path / "other")) == ("new", "old")
+
+
+# --- mapped files ------------------------------------------------------------------------------------------------------
+
+MODES = pytest.mark.parametrize("mode", ["r", "c"])
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the mappings of a process from /proc")
+
+
+def mapping(path, key="Rss"):
+    """In bytes, what of the mappings of a file is in this process's memory; None without a mapping of it."""
+    found, counts = None, False
+    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+        if line.split("-")[0].isalnum() and "-" in line.split(" ")[0]:
+            counts = line.endswith((str(path), f"{path} (deleted)"))
+            found = (found or 0) if counts else found
+        elif counts and line.startswith(f"{key}:"):
+            found += int(line.split()[1]) * 1024
+    return found
+
+
+@MODES
+@pytest.mark.parametrize("kind", [str, os.fsencode, pathlib.Path], ids=["str", "bytes", "PathLike"])
+@pytest.mark.parametrize("obj", OBJECTS, ids=lambda obj: type(obj).__name__)
+def test_mapped(tmp_path, kind, obj, mode):
+    path = kind(tmp_path / "file")
+    fastser.dump(obj, path)
+    assert_same(fastser.load(path, mmap_mode=mode), obj)
+    assert_same(fastser.Serializer(safe=True).load(path, mmap_mode=mode), obj)
+
+
+def test_what_is_written_to_mapped_arrays(tmp_path):
+    path = tmp_path / "file"
+    array = np.arange(100_000.0)
+    fastser.dump([array], path)
+    (shown,) = fastser.load(path, mmap_mode="r")
+    (own,) = fastser.load(path, mmap_mode="c")
+    assert not shown.flags.writeable
+    assert own.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        shown[0] = 1
+    with pytest.raises(ValueError, match="cannot set WRITEABLE flag to True"):
+        shown.flags.writeable = True
+    own[:] = -1
+    np.testing.assert_array_equal(shown, array)
+    np.testing.assert_array_equal(fastser.load(path)[0], array)
+    np.testing.assert_array_equal(fastser.load(path, mmap_mode="c")[0], array)
+    assert (own == -1).all()
+
+
+@posix
+def test_nothing_can_write_through_a_read_only_mapping(tmp_path):
+    fastser.dump(np.zeros(100_000), tmp_path / "file")
+    program = (
+        "import ctypes, fastser, sys; a = fastser.load(sys.argv[1], mmap_mode='r');"
+        "print(a.sum(), flush=True); ctypes.memset(a.ctypes.data, 1, 8)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "file")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGSEGV, "0.0\n")
+
+
+@linux
+@MODES
+def test_a_mapping_lives_until_the_last_array_is_gone(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump({"a": np.arange(50_000), "b": np.arange(50_000.0), "c": [1, "text"]}, path)
+    found = fastser.load(path, mmap_mode=mode)
+    part = found["b"][10_000:20_000]
+    assert mapping(path) is not None
+    del found
+    assert mapping(path) is not None
+    np.testing.assert_array_equal(part, np.arange(10_000.0, 20_000.0))
+    del part
+    assert mapping(path) is None
+    assert fastser.load(path, mmap_mode=mode)["c"] == [1, "text"]
+    assert mapping(path) is None
+
+
+@posix
+@MODES
+def test_a_mapped_file_may_be_deleted_and_replaced(tmp_path, mode):
+    path = tmp_path / "file"
+    old, new = np.arange(100_000.0), np.arange(100_000)
+    fastser.dump(old, path)
+    first = fastser.load(path, mmap_mode=mode)
+    fastser.dump(new, path)
+    second = fastser.load(path, mmap_mode=mode)
+    path.unlink()
+    assert os.listdir(tmp_path) == []
+    np.testing.assert_array_equal(first, old)
+    np.testing.assert_array_equal(second, new)
+
+
+@posix
+@MODES
+def test_mapped_arrays_may_be_written_to_the_file_that_they_are_mapped_from(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump(np.arange(100_000.0), path)
+    found = fastser.load(path, mmap_mode=mode)
+    fastser.dump([found[::-1], found], path)
+    np.testing.assert_array_equal(found, np.arange(100_000.0))
+    back, same = fastser.load(path)
+    np.testing.assert_array_equal(back, np.arange(100_000.0)[::-1])
+    np.testing.assert_array_equal(same, found)
+
+
+@linux
+@MODES
+def test_only_what_is_looked_at_is_brought_into_memory(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump({"names": ["a", "b"], "large": np.zeros(8 << 20), "more": np.zeros(8 << 20)}, path)
+    found = fastser.load(path, mmap_mode=mode)
+    assert found["names"] == ["a", "b"]
+    assert mapping(path, "Size") >= 128 << 20
+    assert mapping(path) <= 4 << 20  # a fault brings in its neighbourhood too
+    found["more"][4 << 20]
+    assert mapping(path) <= 8 << 20
+    found["large"].sum()
+    assert 64 << 20 <= mapping(path) <= 72 << 20
+    assert mapping(path, "Anonymous") == 0  # nothing of it is memory of this process's own
+    if mode == "c":
+        found["more"][:512] = 1
+        assert 4096 <= mapping(path, "Anonymous") <= 4 << 20
+
+
+@posix
+@MODES
+def test_a_forked_child_has_a_mapping_of_its_own(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump(np.zeros(100_000), path)
+    found = fastser.load(path, mmap_mode=mode)
+    child = os.fork()
+    if not child:
+        if mode == "c":
+            found[:] = 1
+        os._exit(0 if found[-1] == (mode == "c") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not found.any()
+
+
+@MODES
+def test_the_first_frame_of_a_file_is_mapped(tmp_path, mode):
+    path = tmp_path / "file"
+    array = np.arange(5000.0)
+    path.write_bytes(fastser.dumps(array) + fastser.dumps("second") + b"after")
+    np.testing.assert_array_equal(fastser.load(path, mmap_mode=mode), array)
+
+
+@MODES
+def test_a_symbolic_link_is_followed(tmp_path, mode):
+    fastser.dump([1, 2], tmp_path / "file")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert fastser.load(tmp_path / "link", mmap_mode=mode) == [1, 2]
+
+
+@MODES
+def test_files_that_cannot_be_mapped(tmp_path, mode):
+    path = tmp_path / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        fastser.load(path, mmap_mode=mode)
+    assert caught.value.filename == str(path)
+    path.touch()
+    with pytest.raises(EOFError, match="^expected a frame, found the end of the file$"):
+        fastser.load(path, mmap_mode=mode)
+    frame = fastser.dumps(np.arange(1000.0))
+    for size in (1, 15, 16, 100, len(frame) - 1):
+        path.write_bytes(frame[:size])
+        with pytest.raises(fastser.DecodeError, match=rf"^truncated frame: expected (16|{len(frame)}) bytes, found {size}$"):
+            fastser.load(path, mmap_mode=mode)
+    for claimed in (0, 15, 2**62, 2**63 - 1, 2**64 - 1):
+        path.write_bytes(frame[:8] + claimed.to_bytes(8, "little") + frame[16:])
+        with pytest.raises(fastser.DecodeError):
+            fastser.load(path, mmap_mode=mode)
+    path.write_bytes(b"PK\3\4" + bytes(100))
+    with pytest.raises(fastser.DecodeError, match="not a fastser frame"):
+        fastser.load(path, mmap_mode=mode)
+
+
+@linux
+@MODES
+def test_nothing_stays_mapped_when_loading_fails(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump([np.zeros(5000), Nameless, [[[1]]]], path)
+    with pytest.raises(fastser.UnsafeDataError):
+        fastser.load(path, mmap_mode=mode, safe=True)
+    with pytest.raises(fastser.DepthError):
+        fastser.load(path, mmap_mode=mode, max_depth=2)
+    assert mapping(path) is None
+    assert fastser.load(path, mmap_mode=mode, safe=True, allow=[Nameless])[1] is Nameless
+
+
+@posix
+@MODES
+def test_only_regular_files_are_mapped(tmp_path, mode):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, os.devnull):
+        with pytest.raises(OSError, match="expected a regular file, since mmap_mode is given") as caught:
+            fastser.load(path, mmap_mode=mode)
+        assert caught.value.filename == os.fspath(path)
+
+
+@MODES
+def test_only_paths_are_mapped(tmp_path, mode):
+    fastser.dump(1, tmp_path / "file")
+    with open(tmp_path / "file", "rb") as file:
+        with pytest.raises(TypeError, match="^expected a path, since mmap_mode is given, found BufferedReader$"):
+            fastser.load(file, mmap_mode=mode)
+    with pytest.raises(TypeError, match="^expected a path, since mmap_mode is given, found int$"):
+        fastser.load(3, mmap_mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["r+", "w+", "", True, 0, b"r"], ids=repr)
+def test_other_modes_are_refused(tmp_path, mode):
+    fastser.dump(1, tmp_path / "file")
+    with pytest.raises(TypeError, match="^mmap_mode must be None, 'r' or 'c', not "):
+        fastser.load(tmp_path / "file", mmap_mode=mode)
 
 
 # --- files -------------------------------------------------------------------------------------------------------------

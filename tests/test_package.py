@@ -295,6 +295,7 @@ again: Any = fastser.loads(packed)
 file = io.BytesIO()
 fastser.dump([1], file)
 one: Any = fastser.load(file)
+mapped: Any = fastser.load("file", mmap_mode="r")
 
 explanation: fastser.Explanation = fastser.explain([1, "a"], track_refs=False, max_depth=10, fallback=None)
 parts_of_it: list[fastser.Explanation] = explanation.children
