@@ -293,7 +293,8 @@ def register(
     cls : type
         Any class but the native ones (int, list, numpy.ndarray ...), which no hook is asked for.
     encode : callable
-        Takes an object of the class and returns what is packed in its place: anything that can be packed.
+        Takes an object of the class and returns what is packed in its place: anything that can be packed, or NotImplemented
+        to have this one packed as if there were no hook.
     decode : callable
         Takes what `encode` returned, as it was loaded, and returns the object.
     name : str, optional

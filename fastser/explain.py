@@ -16,8 +16,7 @@ import numpy as np
 
 from fastser import errors, locate
 from fastser._core.dumps import pack
-from fastser.fallback import _REFUSALS as REFUSALS, Plan, reduce, reference
-from fastser.hooks import PROCESS
+from fastser.fallback import _REFUSALS as REFUSALS, Plan, declined, reduce, reference
 from fastser.locate import Part, Parts, Word
 
 _LINES_LIMIT = 200
@@ -454,10 +453,13 @@ class _Walk:
     def ask(self, obj: Any, plan: Plan) -> tuple[str, str, Iterator[Part] | None]:
         """Call the reducer or the hook."""
         try:
-            if plan.kind == "HOOK":
-                hook = PROCESS.find(type(obj))
-                assert hook is not None
-                return plan.kind, plan.reason, iter([(hook.encode(obj), locate.attribute, "hook")])
+            while plan.hook is not None:
+                payload = plan.hook.encode(obj)
+                if payload is not NotImplemented:
+                    return plan.kind, plan.reason, iter([(payload, locate.attribute, "hook")])
+                plan = declined(plan, type(obj))
+            if plan.kind != "REDUCE":
+                return plan.kind, plan.reason, self.parts.by_plan(obj, plan)
             reduced = reduce(obj)
         except Exception as error:
             if plan.kind == "REDUCE" and isinstance(error, REFUSALS) and self.fallback == "cloudpickle":

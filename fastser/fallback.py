@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastser.hooks import PROCESS, Hooks
+from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged
 
 Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE", "PICKLE"]
 
@@ -29,6 +29,7 @@ _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 # The bits that tell what a reducer returned beside a callable and its arguments.
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
 
+_OWN_PROTOCOL = "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__"
 _CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
@@ -49,12 +50,15 @@ class Plan(NamedTuple):
         FIELDS: the slots, those of bases first.
     has_dict : bool
         FIELDS: whether instances have a ``__dict__``.
+    hook : Hook or None
+        HOOK: what packs them.
     """
 
     kind: Kind
     reason: str
     slots: tuple[tuple[str, Any], ...] = ()
     has_dict: bool = False
+    hook: Hook | None = None
 
 
 def plan(cls: type, hooks: Hooks = PROCESS) -> Plan:
@@ -71,7 +75,7 @@ def plan(cls: type, hooks: Hooks = PROCESS) -> Plan:
     ('REDUCE', 'it has a __reduce__ of its own')
     """
     if (hook := hooks.find(cls)) is not None:
-        return Plan("HOOK", f"registered as {hook.name!r}")
+        return Plan("HOOK", f"registered as {hook.name!r}", hook=hook)
     return protocol_plan(cls)
 
 
@@ -79,6 +83,8 @@ def protocol_plan(cls: type) -> Plan:
     """The plan of a class that no hook is registered for."""
     if cls in copyreg.dispatch_table:
         return Plan("REDUCE", "copyreg has a reducer for it")
+    if (hook := built_in(cls)) is not None:
+        return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
     if issubclass(cls, (type, types.ModuleType)) or cls is types.FunctionType:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):
@@ -86,17 +92,26 @@ def protocol_plan(cls: type) -> Plan:
     if _is_namedtuple(cls):
         return Plan("ROWS", "a named tuple")
     obstacle = _customised(cls)
-    if obstacle is not None:
-        return Plan("REDUCE", obstacle)
-    slots: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
-                slots[name] = value
-    size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
-    if cls.__basicsize__ != size or cls.__itemsize__:
-        return Plan("REDUCE", "its instances hold more than fields")
-    return Plan("FIELDS", "the default object protocol", tuple(slots.items()), cls.__dictoffset__ != 0)
+    if obstacle is None:
+        slots: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
+                    slots[name] = value
+        size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
+        if cls.__basicsize__ == size and not cls.__itemsize__:
+            return Plan("FIELDS", "the default object protocol", tuple(slots.items()), cls.__dictoffset__ != 0)
+        obstacle = "its instances hold more than fields"
+    if all(getattr(cls, name, None) is getattr(object, name, None) for name in _OWN_PROTOCOL) and (hook := exchanged(cls)) is not None:
+        return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
+    return Plan("REDUCE", obstacle)
+
+
+def declined(plan: Plan, cls: type) -> Plan:
+    """The plan for an object of a class whose hook, by `plan`, would not have it."""
+    if plan.hook is not None and plan.hook in (built_in(cls), exchanged(cls)):
+        return Plan("REDUCE", f"the hook {plan.hook.name!r} leaves it to its reducer")
+    return protocol_plan(cls)
 
 
 def _customised(cls: type) -> str | None:

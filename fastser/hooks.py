@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from importlib import import_module
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -33,7 +34,10 @@ LOCK = threading.RLock()
 
 
 class Hook(NamedTuple):
-    """How objects of a class are packed: as what `encode` makes of them, under a name that tells the reader what to call."""
+    """How objects of a class are packed: as what `encode` makes of them, under a name that tells the reader what to call.
+
+    `encode` may return NotImplemented, for an object that shall be packed as if there were no hook.
+    """
 
     cls: type
     name: str
@@ -167,6 +171,57 @@ class Hooks:
         self._classes.clear()
         for child in list(self._children.values()):
             child._changed()
+
+
+# --- built in ----------------------------------------------------------------------------------------------------------
+
+# Packages whose classes have hooks without being asked, in `HOOKS` of these modules, and the names of those hooks begin
+# with. They are imported when the first object of such a class is packed or read; what users register comes first.
+INTEGRATIONS = {
+    "torch": "fastser.integrations.torch",
+}
+
+
+# Protocols by which packages hand data to each other: methods that give it, a class method that takes it, and the first of the
+# hooks that use them.
+_PROTOCOLS = (
+    (("__arrow_c_stream__", "__arrow_c_array__", "__arrow_c_schema__"), "from_arrow", "arrow"),
+)
+
+
+def built_in(cls: type) -> Hook | None:
+    """The hook that is there for a class without being registered: its own, else that of the nearest base whose hook is for subclasses too."""
+    for base in cls.__mro__:
+        package = base.__module__.partition(".")[0] if type(base.__module__) is str else ""
+        if package in INTEGRATIONS:
+            for hook in import_module(INTEGRATIONS[package]).HOOKS:
+                if hook.cls is base and (base is cls or hook.subclasses):
+                    return hook
+    return None
+
+
+def exchanged(cls: type) -> Hook | None:
+    """The hook for a class that gives and takes its data by a protocol between packages."""
+    for givers, taker, name in _PROTOCOLS:
+        if any(hasattr(cls, giver) for giver in givers) and callable(getattr(cls, taker, None)):
+            return built_in_named(name)
+    return None
+
+
+def built_in_named(name: str) -> Hook | None:
+    """The hook that is there under a name without being registered.
+
+    Raises
+    ------
+    ImportError
+        The package that it is for is not there.
+    """
+    package = name.partition(".")[0]
+    if package in INTEGRATIONS:
+        for hook in import_module(INTEGRATIONS[package]).HOOKS:
+            if hook.name == name:
+                return hook
+    return None
 
 
 def _own(hooks: Iterable[Hook]) -> Hooks:

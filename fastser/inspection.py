@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastser import errors, fallback, locate
+from fastser.hooks import Hook, built_in, built_in_named
 
 _INSTANCE = "an instance"
 
@@ -21,15 +22,18 @@ class StandIn:
         The class or callable that makes it.
     reference : (str, str), optional
         Module and name, of what is found by them.
+    hook : str, optional
+        The name of a hook that decodes it.
     """
 
-    __slots__ = ("what", "place", "cls", "reference", "parts")
+    __slots__ = ("what", "place", "cls", "reference", "hook", "parts")
 
-    def __init__(self, what: str, place: str, cls: Any = None, reference: tuple[str, str] | None = None) -> None:
+    def __init__(self, what: str, place: str, cls: Any = None, reference: tuple[str, str] | None = None, hook: str | None = None) -> None:
         self.what = what
         self.place = place
         self.cls = cls
         self.reference = reference
+        self.hook = hook
         self.parts: list[tuple[Any, Any]] = []  # names or places, and what lies there
 
     def __str__(self) -> str:
@@ -64,8 +68,8 @@ def names(allow: Iterable[type | str]) -> dict[str, type | None]:
     return allowed
 
 
-def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> dict[str, type]:
-    """Return the classes, by name, that a frame needs, or refuse it.
+def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> dict[str, type | Hook]:
+    """Return the classes and built-in hooks, by name, that a frame needs, or refuse it.
 
     Parameters
     ----------
@@ -79,15 +83,30 @@ def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> d
     Raises
     ------
     UnsafeDataError
-        Something else than the fields of these classes is needed.
+        Something else than the fields of these classes, or the hook that is built in for one, is needed.
     """
-    for part in found:
-        is_allowed = str(part) in allowed if part.reference else part.what == _INSTANCE and isinstance(part.cls, StandIn) and part.cls.reference is not None
-        if not is_allowed:
-            raise errors.unsafe(str(part), _path(root, part) or part.place)
-    classes: dict[str, type] = {}
+    hooks = {hook.name for cls in allowed.values() if cls is not None and (hook := built_in(cls)) is not None}
     for part in found:
         if part.reference:
+            is_allowed = str(part) in allowed
+        elif part.hook is not None:
+            is_allowed = part.hook in hooks or part.hook in allowed
+        else:
+            is_allowed = part.what == _INSTANCE and isinstance(part.cls, StandIn) and part.cls.reference is not None
+        if not is_allowed:
+            raise errors.unsafe(str(part), _path(root, part) or part.place)
+    classes: dict[str, type | Hook] = {}
+    for part in found:
+        if part.hook is not None:
+            # What users register may do anything; what is built in makes objects of that class alone.
+            try:
+                hook = built_in_named(part.hook)
+            except ImportError as error:
+                raise errors.cannot_find(*part.hook.rpartition(".")[::2], error, part.place) from error
+            if hook is None:
+                raise errors.unsafe(str(part), _path(root, part) or part.place)
+            classes[part.hook] = hook
+        elif part.reference:
             cls = allowed[str(part)]
             if cls is None:
                 try:

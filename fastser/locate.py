@@ -227,16 +227,27 @@ class Parts:
             return walk(obj)
         if self.native(obj):
             return None
-        plan = self.plan(type(obj))
+        return self.by_plan(obj, self.plan(type(obj)))
+
+    def by_plan(self, obj: Any, plan: fallback.Plan) -> Iterator[Part] | None:
+        """The parts of an object that is not native, by this plan."""
         if plan.kind == "FIELDS":
             return _guarded(_fields(obj, plan))
         if plan.kind == "ROWS":
             return _guarded(_row(obj))
         if plan.kind == "HOOK":
-            return _guarded(_hooked(obj, self._hooks))
+            return _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
             return _guarded(_reduced(obj))
         return None
+
+    def _hooked(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
+        assert plan.hook is not None
+        payload = plan.hook.encode(obj)
+        if payload is not NotImplemented:
+            yield payload, attribute, "hook"
+        else:
+            yield from self.by_plan(obj, fallback.declined(plan, type(obj))) or ()
 
 
 def _guarded(walk: Iterator[Part]) -> Iterator[Part]:
@@ -264,12 +275,6 @@ def _row(obj: Any) -> Iterator[Part]:
     yield type(obj), maker, "class"
     for name, item in zip(type(obj)._fields, tuple.__iter__(obj)):
         yield item, attribute, name
-
-
-def _hooked(obj: Any, hooks: Hooks) -> Iterator[Part]:
-    hook = hooks.find(type(obj))
-    if hook is not None:
-        yield hook.encode(obj), attribute, "hook"
 
 
 def _reduced(obj: Any) -> Iterator[Part]:

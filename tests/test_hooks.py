@@ -986,6 +986,29 @@ def test_threads_that_register_for_one_serializer():
     assert len(list(serializer._hooks)) == 100
 
 
+# --- declined ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("track_refs", [True, False])
+@pytest.mark.parametrize("count", [1, 5, 100])
+def test_an_object_that_its_hook_declines_goes_its_own_way(count, track_refs):
+    serializer = Serializer(track_refs=track_refs)
+    serializer.register(Box, lambda box: NotImplemented if box.content % 3 == 0 else ("hooked", box.content), lambda pair: Box(pair))
+    boxes = [Box(i) for i in range(count)]
+    back = serializer.loads(serializer.dumps(boxes))
+    assert [box.content for box in back] == [i if i % 3 == 0 else ("hooked", i) for i in range(count)]
+    assert {type(box) for box in back} == {Box}
+
+
+def test_a_declined_object_keeps_its_identity():
+    serializer = Serializer()
+    serializer.register(Box, lambda box: NotImplemented, lambda payload: pytest.fail("nothing was hooked"))
+    box = Box([])
+    box.content.append(box)
+    back, same = serializer.loads(serializer.dumps([box, box]))
+    assert back is same and back.content[0] is back
+
+
 # --- memory ------------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,6 @@ cdef ClassPlan class_plan(Decoder* d, PyObject* cls)
 cdef int refuse(Decoder* d, PyObject* cls) except -1
 
 # What takes the place of something that would run Python code, while a frame is inspected.  `cls` is a stand-in itself, or NULL.
-cdef object stand_in(Decoder* d, object what, PyObject* cls)
+cdef object stand_in(Decoder* d, object what, PyObject* cls, object hook=*)
 
 cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1

@@ -54,8 +54,8 @@ cdef int refuse(Decoder* d, PyObject* cls) except -1:
     return 0
 
 
-cdef object stand_in(Decoder* d, object what, PyObject* cls):
-    return noted(d, _inspection.StandIn(what, f"tag {d.at - d.view.tags}", <object> cls if cls != NULL else None))
+cdef object stand_in(Decoder* d, object what, PyObject* cls, object hook=None):
+    return noted(d, _inspection.StandIn(what, f"tag {d.at - d.view.tags}", <object> cls if cls != NULL else None, None, hook))
 
 
 cdef object noted(Decoder* d, object part):

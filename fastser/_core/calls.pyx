@@ -235,7 +235,7 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
     cdef list payloads = []
     cdef Py_ssize_t i
     cdef size_t mark = e.blocks.size
-    cdef object name = hook.name
+    cdef object name = hook.name, payload
     if not e.careful:
         return stop(e, STOP_CAREFUL)
     k = distinct_run(e, items, k)
@@ -243,9 +243,15 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
         return 0
     for i in range(k):
         try:
-            payloads.append(hook.encode(<object> items[i]))
+            payload = hook.encode(<object> items[i])
         except Exception as error:
             raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
+        if payload is NotImplemented:
+            break
+        payloads.append(payload)
+    k = len(payloads)
+    if not is_worth_it(k, n):
+        return 0
     keep(e, payloads)
     descend(e, items[0])
     if not e.track:

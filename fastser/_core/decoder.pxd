@@ -64,6 +64,7 @@ cdef struct Decoder:
     PyObject* inspect         # a list of stand-ins for what would run Python code, which are all that is made; or NULL; borrowed
     PyObject* owner           # what the memory belongs to; the base of arrays; borrowed
     int writable
+    int safe                  # the frame may be anybody's: what is usually trusted is looked at too
     OpenTuples* open          # the tuples that are being filled, innermost first
     Hashing* hashing          # NULL until a key needs a look before it is hashed
     int shares                # what a key holds may be met twice

@@ -13,9 +13,12 @@ from fastser._core.plans cimport *
 from fastser._core.globals cimport encode_reference
 from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
 from fastser._core.tags cimport *
-from fastser._core.units cimport encode_unit, path_of
+from fastser._core.units cimport encode_arrow, encode_unit, path_of
 
 from fastser import errors as _errors
+from fastser._core.arrow_data import ArrowData as _ArrowData
+
+cdef PyObject* _arrow_data = <PyObject*> _ArrowData
 
 cnp.import_array()
 kinds_import()
@@ -66,9 +69,11 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
         return write_reference(e, o)
     if e.whole != NULL and <size_t> o in <dict> e.whole:
         return encode_unit(e, o)
+    if t == _arrow_data:
+        return encode_arrow(e, o)
     hook = hook_of(e, t)
-    if hook is not None:
-        return encode_hooked(e, &o, 1, 1, hook)
+    if hook is not None and encode_hooked(e, &o, 1, 1, hook):
+        return 0
     plan = plan_of(e, o)
     if plan.kind == PLAN_FIELDS:
         if encode_instance(e, o, plan):
@@ -78,6 +83,9 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
         return 0
     elif plan.kind == PLAN_REFERENCE:
         return encode_reference(e, o, None)
+    elif plan.kind == PLAN_HOOK:
+        if encode_hooked(e, &o, 1, 1, plan.hook):
+            return 0
     if plan.kind == PLAN_PICKLE:
         return encode_unit(e, o)
     return encode_call(e, o, plan)
@@ -87,7 +95,7 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
     cdef PyObject* t = fastser_type(items[0])
     cdef ClassPlan plan
     cdef object hook
-    if e.singly or e.whole != NULL:
+    if e.singly or e.whole != NULL or t == _arrow_data:
         return 0
     hook = hook_of(e, t)
     if hook is not None:
@@ -99,6 +107,8 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
         return encode_row_run(e, items, k, n, plan)
     if plan.kind == PLAN_REDUCE:
         return encode_calls(e, items, k, n, plan)
+    if plan.kind == PLAN_HOOK:
+        return encode_hooked(e, items, k, n, plan.hook)
     return 0
 
 

@@ -54,6 +54,7 @@ cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, Options* 
     d.allowed = options.allowed
     d.stack_limit = fastser_stack_limit()
     d.owner = owner
+    d.safe = options.safe
     d.writable = writable
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
     d.foreign = d.view.flags & FLAG_FOREIGN

@@ -9,6 +9,7 @@ cdef enum:
     PLAN_REFERENCE = 3
     PLAN_REDUCE = 4
     PLAN_PICKLE = 5
+    PLAN_HOOK = 6
 
 
 cdef class ClassPlan:
@@ -20,6 +21,7 @@ cdef class ClassPlan:
     cdef bint has_dict            # FIELDS: instances have a __dict__
     cdef bint hashes_address      # its objects can be hashed before they are complete
     cdef bint has_setstate
+    cdef object hook              # HOOK: one that is built in
     cdef str module               # where an importable class says it is; None if that takes a closer look
     cdef str name
 

@@ -16,7 +16,8 @@ from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry
 
 from fastser import fallback as _fallback
 
-cdef dict _kinds = {"FIELDS": PLAN_FIELDS, "ROWS": PLAN_ROWS, "REFERENCE": PLAN_REFERENCE, "REDUCE": PLAN_REDUCE, "PICKLE": PLAN_PICKLE}
+cdef dict _kinds = {"FIELDS": PLAN_FIELDS, "ROWS": PLAN_ROWS, "REFERENCE": PLAN_REFERENCE, "REDUCE": PLAN_REDUCE, "PICKLE": PLAN_PICKLE,
+                    "HOOK": PLAN_HOOK}
 cdef dict _reducers = _copyreg.dispatch_table
 cdef dict _modules = _sys.modules
 cdef str _registry_module = "cloudpickle.cloudpickle"
@@ -88,7 +89,7 @@ cdef ClassPlan known_plan(PyObject* cls):
     plan = <ClassPlan> <PyObject*> <size_t> entry.value
     if plan.version != fastser_version(cls):
         return None
-    if plan.kind <= PLAN_REFERENCE and PyDict_GetItem(_reducers, <object> cls) != NULL:
+    if plan.kind != PLAN_REDUCE and PyDict_GetItem(_reducers, <object> cls) != NULL:
         return None
     return plan
 
@@ -110,6 +111,7 @@ cdef ClassPlan make_plan(object cls):
         if plan.slot_offsets[i] < 0:
             plan.kind = PLAN_REDUCE
     plan.has_dict = decided.has_dict
+    plan.hook = decided.hook
     plan.hashes_address = fastser_hashes_address(<PyObject*> cls)
     plan.has_setstate = hasattr(cls, "__setstate__")
     module, name = cls.__module__, cls.__qualname__

@@ -18,7 +18,8 @@ from fastser._core.references cimport number, referred, set_number
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.tags cimport *
 
-from fastser import errors as _errors, fallback as _fallback
+from fastser import errors as _errors, fallback as _fallback, hooks as _hooks
+from fastser._core.arrow_data import ArrowData as _ArrowData
 
 cnp.import_array()
 fastser_plain_import()
@@ -154,6 +155,16 @@ cdef int put(Decoder* d, PyObject* o, object how, object what, object call) exce
     return 0
 
 
+cdef object built_in(Decoder* d, object name):
+    user_code_begins(d)
+    try:
+        hook = _hooks.built_in_named(name)
+    except ImportError as error:
+        raise _errors.cannot_rebuild(f"what the hook {name!r} packed", error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
+    return hook
+
+
 cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, first, size = 0
     cdef const char* text = next_text(d, d.text, &size)
@@ -164,9 +175,13 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     if not d.foreign:
         return bad(d, "the header to announce hooks", "one")
     if d.allowed != NULL:
-        raise _errors.unsafe(f"the hook {name!r}", f"tag {d.at - d.view.tags}")
-    if not d.inspect:
+        hook = (<dict> d.allowed).get(name)
+        if type(hook) is not _hooks.Hook:
+            raise _errors.unsafe(f"the hook {name!r}", f"tag {d.at - d.view.tags}")
+    elif not d.inspect:
         hook = (<dict> d.hooks).get(name)
+        if hook is None:
+            hook = built_in(d, name)
         if hook is None:
             raise _errors.missing_hook(name, f"tag {d.at - d.view.tags}")
     descend(d)
@@ -180,7 +195,7 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     first = number(d, n)
     for i in range(n):
         if d.inspect:
-            o = stand_in(d, f"the hook {name!r}", NULL)
+            o = stand_in(d, f"the hook {name!r}", NULL, name)
             o.parts.append((None, payloads[i]))
         else:
             user_code_begins(d)
@@ -205,6 +220,30 @@ cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, first = number(d, n)
     for i in range(n):
         out[i] = new_reference(read_memory(d))
+        set_number(d, first + i, out[i])
+    return 0
+
+
+cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i, j, first = number(d, n)
+    cdef uint64_t count
+    cdef list descriptions, buffers
+    cdef int inside = d.inside
+    if not inside:
+        d.inside = 1
+        d.depth -= ARROW_LEVELS
+    descriptions = read_values(d, n)
+    if not inside:
+        d.inside = 0
+        d.depth += ARROW_LEVELS
+    for i in range(n):
+        count = read_varint(d)
+        claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
+        buffers = [read_memory(d) for j in range(<Py_ssize_t> count)]
+        try:
+            out[i] = new_reference(_ArrowData.from_parts(descriptions[i], buffers, d.safe))
+        except ValueError as error:
+            raise _errors.cannot_rebuild("Arrow data", error, f"tag {d.at - d.view.tags}") from error
         set_number(d, first + i, out[i])
     return 0
 

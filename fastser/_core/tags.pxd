@@ -107,6 +107,7 @@ cdef enum:
     TAG_PICKLE = 56       # n times: body, varint number of buffers, that many bodies
     TAG_HOOK = 57         # one of text: name, then items(n)
     TAG_MEMORY = 58       # n bodies: what was a PickleBuffer
+    TAG_ARROW = 59        # items(n): descriptions; then n times: varint number of buffers, that many bodies
 
     # Structure.
     TAG_GENERIC = 60      # n values
@@ -139,4 +140,5 @@ cdef enum:
     # Limits.
     MAX_SHAPE_KEYS = 256  # wider dicts are keys followed by values
     MAX_GROUPS = 256
+    ARROW_LEVELS = 256            # of tuples in a description of Arrow data, at most; likewise
     DTYPE_LEVELS = 100    # more than a dtype's description has, which are none of the user's

@@ -18,5 +18,8 @@ cdef int encode_units(Encoder* e, PyObject** items, Py_ssize_t n) except -1
 # One object, which is numbered here.
 cdef int encode_unit(Encoder* e, PyObject* o) except -1
 
+# An ArrowData.
+cdef int encode_arrow(Encoder* e, PyObject* o) except -1
+
 # What a PickleBuffer holds.
 cdef int encode_memory(Encoder* e, PyObject* o) except -1

@@ -85,6 +85,26 @@ cdef int encode_memory(Encoder* e, PyObject* o) except -1:
     return write_memory(e, memory)
 
 
+cdef int encode_arrow(Encoder* e, PyObject* o) except -1:
+    cdef object parts, description, buffers, buffer
+    cdef PyObject* root
+    if not e.careful:
+        return stop(e, STOP_CAREFUL)
+    number_one(e, o)
+    parts = (<object> o).take_apart()
+    keep(e, parts)
+    description, buffers = parts
+    root = <PyObject*> description
+    write_tag(e, TAG_ARROW)
+    e.depth -= ARROW_LEVELS
+    e.walk_items(e, &root, 1)
+    e.depth += ARROW_LEVELS
+    write_varint(e, len(buffers))
+    for buffer in buffers:
+        write_memory(e, buffer)
+    return 0
+
+
 cdef int write_memory(Encoder* e, object memory) except -1:
     """Bytes or a memoryview as a body."""
     cdef const unsigned char[::1] view
