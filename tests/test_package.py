@@ -162,7 +162,7 @@ def test_init_only_reexports():
 
 @pytest.mark.core
 def test_importing_fastser_imports_no_engine_and_no_cloudpickle():
-    heavy = ["pyarrow", "polars", "duckdb", "pandas", "cloudpickle", "multiprocessing"]
+    heavy = ["pyarrow", "polars", "duckdb", "pandas", "torch", "cloudpickle", "multiprocessing"]
     program = f"import fastser, sys; print([name for name in {heavy} if name in sys.modules])"
     assert run(sys.executable, "-c", program).strip() == "[]"
 
