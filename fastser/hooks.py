@@ -178,15 +178,11 @@ class Hooks:
 # Packages whose classes have hooks without being asked, in `HOOKS` of these modules, and the names of those hooks begin
 # with. They are imported when the first object of such a class is packed or read; what users register comes first.
 INTEGRATIONS = {
+    "dlpack": "fastser.integrations.dlpack",
     "torch": "fastser.integrations.torch",
 }
 
-
-# Protocols by which packages hand data to each other: methods that give it, a class method that takes it, and the first of the
-# hooks that use them.
-_PROTOCOLS = (
-    (("__arrow_c_stream__", "__arrow_c_array__", "__arrow_c_schema__"), "from_arrow", "arrow"),
-)
+_ARROW = ("__arrow_c_stream__", "__arrow_c_array__", "__arrow_c_schema__")
 
 
 def built_in(cls: type) -> Hook | None:
@@ -202,9 +198,10 @@ def built_in(cls: type) -> Hook | None:
 
 def exchanged(cls: type) -> Hook | None:
     """The hook for a class that gives and takes its data by a protocol between packages."""
-    for givers, taker, name in _PROTOCOLS:
-        if any(hasattr(cls, giver) for giver in givers) and callable(getattr(cls, taker, None)):
-            return built_in_named(name)
+    if any(hasattr(cls, name) for name in _ARROW) and callable(getattr(cls, "from_arrow", None)):
+        return built_in_named("arrow")
+    if hasattr(cls, "__dlpack__") and hasattr(cls, "__dlpack_device__"):
+        return built_in_named("dlpack")
     return None
 
 
