@@ -3,12 +3,34 @@
 `loads` and `load` trust their input as pickle does: a frame from a stranger can run any code. ``safe=True`` is for those.
 """
 
+from typing import TYPE_CHECKING
+
 from fastser._core.loads import loads
 from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
 from fastser.api import Serializer, dump, load, register
-from fastser.errors import DecodeError, DepthError, EncodeError, FastserError, UnsafeDataError
+from fastser.errors import (
+    DecodeError,
+    DepthError,
+    EncodeError,
+    FastserError,
+    ForeignRefError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreClosedError,
+    StoreError,
+    StoreExistsError,
+    StoreFullError,
+    StoreNotFoundError,
+    StorePermissionError,
+    StoreTimeoutError,
+    UnsafeDataError,
+)
 from fastser.explain import Explanation, explain
+from fastser.lazy import __getattr__
+
+if TYPE_CHECKING:
+    from fastser.store import ObjectRef, ObjectStore
 
 __all__ = [
     "DecodeError",
@@ -16,8 +38,20 @@ __all__ = [
     "EncodeError",
     "Explanation",
     "FastserError",
+    "ForeignRefError",
+    "ObjectExistsError",
+    "ObjectNotFoundError",
+    "ObjectRef",
+    "ObjectStore",
     "Packed",
     "Serializer",
+    "StoreClosedError",
+    "StoreError",
+    "StoreExistsError",
+    "StoreFullError",
+    "StoreNotFoundError",
+    "StorePermissionError",
+    "StoreTimeoutError",
     "UnsafeDataError",
     "dump",
     "dumps",

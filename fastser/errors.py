@@ -65,6 +65,10 @@ def bad_option(name: str, expected: str, found: object) -> TypeError:
     return TypeError(f"{name} must be {expected}, not {reprlib.repr(found)}")
 
 
+def no_attribute(module: str, name: str) -> AttributeError:
+    return AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
+
+
 # --- hooks -------------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +230,120 @@ def not_a_path(found: object) -> TypeError:
 
 def not_mappable(path: str) -> OSError:
     return OSError(errno.EINVAL, "expected a regular file, since mmap_mode is given", path)
+
+
+# --- the object store --------------------------------------------------------------------------------------------------
+
+
+class StoreError(FastserError):
+    """Base class of what an object store raises."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no store of this name."""
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """A store of this name is in use."""
+
+
+class StorePermissionError(StoreError, PermissionError):
+    """The directory of a store is not this user's alone."""
+
+
+class StoreClosedError(StoreError, ValueError):
+    """The store was closed, here or by its owner."""
+
+
+class StoreFullError(StoreError, MemoryError):
+    """There is no room for the object. Nothing was written."""
+
+
+class StoreTimeoutError(StoreError, TimeoutError):
+    """The object was still being put when the time was over."""
+
+
+class ObjectExistsError(StoreError, FileExistsError):
+    """There is an object with this key, or one is being put."""
+
+
+class ObjectNotFoundError(StoreError, LookupError):
+    """The store has no such object: it was deleted, its writer died before it was complete, or there never was one."""
+
+
+class ForeignRefError(StoreError, ValueError):
+    """The reference is to an object in another store."""
+
+
+def no_store_here() -> ImportError:
+    return ImportError("fastser.ObjectStore needs Linux, with shared memory in /dev/shm; the rest of fastser does not")
+
+
+def bad_store_name(what: str, limit: int, found: object) -> ValueError:
+    return ValueError(f"{what} must be 1 to {limit} ASCII letters, digits and any of '_.-' (the first one a letter, a digit or '_'), not {reprlib.repr(found)}")
+
+
+def bad_reference(expected: str, found: object) -> ValueError:
+    return ValueError(f"malformed ObjectRef: expected {expected}, found {reprlib.repr(found)}")
+
+
+def bad_capacity(found: object) -> ValueError:
+    return ValueError(f"capacity must be a number of bytes above 0, or a text such as '4GiB' or '500 MB', not {reprlib.repr(found)}")
+
+
+def no_spill_directory(path: str) -> NotADirectoryError:
+    return NotADirectoryError(f"spill_dir must be an existing directory, and {path!r} is none")
+
+
+def store_not_found(name: str) -> StoreNotFoundError:
+    return StoreNotFoundError(f"there is no object store named {name!r}: expected one made by ObjectStore.create and not closed yet")
+
+
+def store_exists(name: str) -> StoreExistsError:
+    return StoreExistsError(f"an object store named {name!r} is in use: attach to it, or choose another name")
+
+
+def store_not_ours(path: str, found: str) -> StorePermissionError:
+    return StorePermissionError(f"expected {path} to be a directory that belongs to this user alone, found {found}: it is not used")
+
+
+def store_closed(name: str) -> StoreClosedError:
+    return StoreClosedError(f"the object store {name!r} is closed")
+
+
+def store_full(needed: int, used: int, capacity: int, spilling: bool) -> StoreFullError:
+    remedy = "nothing that nobody views is left to spill" if spilling else "delete objects, or create the store with spill_dir"
+    return StoreFullError(
+        f"the store is full: {needed} bytes are needed, and {used} of its {capacity} are used by objects that cannot go: {remedy}"
+    )
+
+
+def memory_full(path: str, needed: int) -> StoreFullError:
+    return StoreFullError(f"{path} is full: {needed} bytes are needed")
+
+
+def put_timed_out(ref: object, timeout: float) -> StoreTimeoutError:
+    return StoreTimeoutError(f"{ref} was still being put after {timeout} seconds")
+
+
+def key_exists(name: str, being_put: bool) -> ObjectExistsError:
+    return ObjectExistsError(f"an object named {name!r} {'is being put' if being_put else 'exists'} already: a key is used once")
+
+
+def object_not_found(ref: object) -> ObjectNotFoundError:
+    return ObjectNotFoundError(f"the store has no object {ref}: it was deleted, or its writer died before it was complete, or it never existed")
+
+
+def foreign_ref(ref: object, name: str) -> ForeignRefError:
+    return ForeignRefError(f"{ref} is a reference to another store than {name!r}")
+
+
+def object_being_put(ref: object) -> ObjectExistsError:
+    return ObjectExistsError(f"{ref} is still being put: it can be deleted once it is complete")
+
+
+def not_an_array_type(dtype: object) -> TypeError:
+    return TypeError(f"an array in a store needs a dtype whose elements are plain bytes, not {dtype}")
 
 
 # --- pieces ------------------------------------------------------------------------------------------------------------

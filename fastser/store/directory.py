@@ -1,0 +1,227 @@
+"""The directory of a store in shared memory: where it is, whose it is, and who is attached.
+
+Everything that is attached holds a shared lock on the directory, and the kernel drops it with the process. Where an exclusive
+lock is granted, nobody is left.
+"""
+
+import os
+import stat
+from contextlib import suppress
+
+from fastser import errors
+from fastser._core.dumps import dumps
+from fastser._core.loads import loads
+from fastser._core.shared import AVAILABLE, lock
+
+ROOT = "/dev/shm"
+# The life of an object: new while it is written, sealed while it can be read, free when it was deleted and its memory waits for another.
+# A link is never followed. Descriptors that Python opens are not inherited by other programs.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+OPEN = os.O_RDWR | _NO_LINK
+CREATE = OPEN | os.O_CREAT | os.O_EXCL
+_FOLDERS = ("new", "sealed", "free")
+
+
+class Directory:
+    """The open directory of one store. Its descriptors are closed with the last reference to it.
+
+    Attributes
+    ----------
+    fd, new, sealed, free : int
+        Descriptors of the directory and of its folders.
+    spill : int or None
+        Descriptor of the directory of spilled objects.
+    info : dict
+        What the store was created with.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = _path(name)
+        self.spill = None
+        self.info: dict[str, object] = {}
+        self._opened: list[int] = []
+        self.fd = self._open(self.path)
+
+    def __del__(self) -> None:
+        for fd in self._opened:
+            os.close(fd)
+
+    @classmethod
+    def create(cls, name: str, info: dict[str, object]) -> "Directory":
+        """Make the directory of a store, or take the place of one whose processes are all dead."""
+        while True:
+            with suppress(FileExistsError):
+                os.mkdir(_path(name), 0o700)
+            try:
+                self = cls(name)
+            except FileNotFoundError:
+                continue
+            if not lock(self.fd, exclusive=True, wait=False):
+                raise errors.store_exists(name)
+            if not self._is_in_place():  # it was removed before it was locked
+                continue
+            try:
+                self._clear()
+                self._fill(info)
+            except BaseException:
+                self.remove()
+                raise
+            lock(self.fd, exclusive=False)
+            with suppress(FileNotFoundError):  # in between the lock was nobody's, and the store could be taken for a dead one
+                if self._read_info("store") == info:
+                    self._open_folders()
+                    return self
+
+    @classmethod
+    def attach(cls, name: str) -> "Directory":
+        try:
+            self = cls(name)
+            lock(self.fd, exclusive=False)
+            self.info = self._read_info("store")
+            self._open_folders()
+        except FileNotFoundError:
+            raise errors.store_not_found(name) from None
+        return self
+
+    def after_fork(self) -> None:
+        """In the child: a lock of its own, since the one it inherited is the parent's too."""
+        own = os.open(".", directory_flags(), dir_fd=self.fd)
+        lock(own, exclusive=False)
+        os.dup2(own, self.fd, inheritable=False)
+        os.close(own)
+
+    def leave(self) -> None:
+        """Detach; who does so last removes what an owner left that was killed."""
+        if lock(self.fd, exclusive=True, wait=False):
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove everything. What is viewed stays valid for who views it."""
+        self._clear()
+        if self._is_in_place():
+            with suppress(OSError):  # a new store has taken the name
+                os.rmdir(self.path)
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _open(self, path: str, parent: int | None = None) -> int:
+        """Open a directory if it is this user's alone, and no link."""
+        try:
+            fd = os.open(path, directory_flags(), dir_fd=parent)
+        except NotADirectoryError:  # a symbolic link is none either
+            raise errors.store_not_ours(path, "a link or a file") from None
+        except PermissionError:
+            raise errors.store_not_ours(path, "one that it may not open") from None
+        self._opened.append(fd)
+        found = os.fstat(fd)
+        if found.st_uid != os.geteuid():
+            raise errors.store_not_ours(path, f"one of user {found.st_uid}")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise errors.store_not_ours(path, f"the mode {stat.S_IMODE(found.st_mode):o}")
+        return fd
+
+    def _open_folders(self) -> None:
+        self.new, self.sealed, self.free = (self._open(folder, self.fd) for folder in _FOLDERS)
+        if self.info["spill"] is not None:
+            self.spill = self._open(self.info["spill"])
+
+    def _is_in_place(self) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.path, follow_symlinks=False), os.fstat(self.fd))
+        return False
+
+    # --- contents ----------------------------------------------------------------------------------------------------
+
+    def _fill(self, info: dict[str, object]) -> None:
+        self.info = info
+        # Written before the directory of spilled objects is made, and renamed last: whoever clears up finds all that there is.
+        with open("making", "xb", opener=self._opener) as file:
+            file.write(dumps(info))
+        for folder in _FOLDERS:
+            os.mkdir(folder, 0o700, dir_fd=self.fd)
+        with open("account", "xb", opener=self._opener) as file:
+            file.write(bytes(64))
+        if info["spill"] is not None:
+            os.mkdir(info["spill"], 0o700)
+        os.rename("making", "store", src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def _read_info(self, name: str) -> dict[str, object]:
+        with open(name, "rb", opener=self._opener) as file:
+            return loads(file.read(), safe=True)
+
+    def _opener(self, name: str, flags: int) -> int:
+        return os.open(name, flags | _NO_LINK, 0o600, dir_fd=self.fd)
+
+    def _clear(self) -> None:
+        for name in ("store", "making"):  # first, so that nobody attaches any more
+            with suppress(FileNotFoundError, errors.DecodeError, errors.StorePermissionError):
+                spill = self._read_info(name)["spill"]
+                if spill is not None:
+                    fd = self._open(spill)
+                    for spilled in names(fd):
+                        os.unlink(spilled, dir_fd=fd)
+                    os.rmdir(spill)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.fd)
+        for folder in _FOLDERS:
+            self._remove_folder(folder)
+        with suppress(FileNotFoundError):
+            os.unlink("account", dir_fd=self.fd)
+
+    def _remove_folder(self, folder: str) -> None:
+        try:
+            fd = self._open(folder, self.fd)
+        except FileNotFoundError:
+            return
+        while True:  # a file may be moved to this folder meanwhile, but no process makes new ones
+            for name in names(fd):
+                discard(fd, name, truncate=folder != "new")
+            with suppress(OSError):
+                return os.rmdir(folder, dir_fd=self.fd)
+
+
+def discard(folder: int, name: str, *, truncate: bool) -> bool:
+    """Remove a file; return whether nobody viewed it.
+
+    The memory goes at once, though writers may still map it, unless somebody views it. A file in the folder ``new`` must not be
+    truncated: a process that was forked while it was written may still write to it.
+    """
+    try:
+        fd = os.open(name, OPEN, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    try:
+        unviewed = lock(fd, exclusive=True, wait=False)
+        if truncate and unviewed:
+            os.ftruncate(fd, 0)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        return unviewed
+    finally:
+        os.close(fd)
+
+
+def names(folder: int) -> list[str]:
+    """What is in a directory. Its descriptor has one position for all who share it, also across fork, so it is opened anew."""
+    fd = os.open(".", directory_flags(), dir_fd=folder)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+def stores() -> list[str]:
+    """The names of this user's stores."""
+    prefix = os.path.basename(_path(""))
+    return sorted(entry.name[len(prefix) :] for entry in os.scandir(ROOT) if entry.name.startswith(prefix))
+
+
+def _path(name: str) -> str:
+    if not AVAILABLE or not os.path.isdir(ROOT):
+        raise errors.no_store_here()
+    return os.path.join(ROOT, f"fastser-{os.geteuid()}-{name}")
+
+
+def directory_flags() -> int:
+    return os.O_RDONLY | os.O_DIRECTORY | _NO_LINK

@@ -1,0 +1,93 @@
+"""Spilling: the objects that were not used for longest go to a directory on disk when the store is full."""
+
+import os
+from contextlib import suppress
+
+from fastser import errors
+from fastser._core.shared import SMALL, lock
+from fastser.store.account import Account, pages
+from fastser.store.directory import CREATE, OPEN, Directory, directory_flags, names
+
+_UNFINISHED = "unfinished"
+
+
+class Spill:
+    """Makes room in one store."""
+
+    def __init__(self, directory: Directory, account: Account) -> None:
+        self._directory = directory
+        self._account = account
+
+    def make_room(self, size: int) -> None:
+        """Spill something, or raise StoreFullError. Whether there is room now is for the caller to see."""
+        account, folder = self._account, self._directory.spill
+        if folder is None or size > account.capacity:
+            raise errors.store_full(size, account.used - account.free, account.capacity, folder is not None)
+        turn = os.open(".", directory_flags(), dir_fd=folder)
+        try:
+            lock(turn, exclusive=True)  # one at a time, or all would spill for the same room
+            with suppress(FileNotFoundError):
+                os.unlink(_UNFINISHED, dir_fd=folder)
+            missing = size - account.room
+            spilled = 0
+            for name in self._least_recently_used():
+                if spilled >= missing:
+                    return
+                spilled += self._spill(name, folder)
+            if spilled < missing and not spilled:
+                raise errors.store_full(size, account.used - account.free, account.capacity, True)
+        finally:
+            os.close(turn)
+
+    def _least_recently_used(self) -> list[str]:
+        folder = self._directory.sealed
+        used = []
+        for name in names(folder):
+            with suppress(FileNotFoundError):
+                used.append((os.stat(name, dir_fd=folder).st_atime_ns, name))
+        return [name for _, name in sorted(used)]
+
+    def _spill(self, name: str, folder: int) -> int:
+        """Return how many bytes of shared memory that gave back: none if somebody views the object."""
+        try:
+            fd = os.open(name, OPEN, dir_fd=self._directory.sealed)
+        except FileNotFoundError:
+            return 0
+        try:
+            if not lock(fd, exclusive=True, wait=False):
+                return 0
+            lock(fd, exclusive=False)  # read while it is copied; nobody recycles it meanwhile
+            size = os.fstat(fd).st_size
+            self._copy(fd, size, folder)
+            with self._account as account:
+                # Readers look here first and there second, so that they find it at any moment.
+                if not self._is_sealed(name, fd) or not lock(fd, exclusive=True, wait=False):
+                    return 0
+                os.rename(_UNFINISHED, name, src_dir_fd=folder, dst_dir_fd=folder)
+                if size >= SMALL:
+                    os.ftruncate(fd, 0)
+                os.unlink(name, dir_fd=self._directory.sealed)
+                account.remove(pages(size))
+            return pages(size)
+        finally:
+            os.close(fd)
+
+    def _copy(self, fd: int, size: int, folder: int) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(_UNFINISHED, dir_fd=folder)
+        out = os.open(_UNFINISHED, CREATE, 0o600, dir_fd=folder)
+        try:
+            position = 0
+            while position < size:
+                position += os.sendfile(out, fd, position, size - position)
+        except OSError as error:
+            os.unlink(_UNFINISHED, dir_fd=folder)
+            raise errors.memory_full(str(self._directory.info["spill"]), size) from error
+        finally:
+            os.close(out)
+
+    def _is_sealed(self, name: str, fd: int) -> bool:
+        """Whether it is still the file of this object that is open."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(name, dir_fd=self._directory.sealed), os.fstat(fd))
+        return False
