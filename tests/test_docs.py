@@ -168,7 +168,8 @@ def documented():
     """Public functions, classes and their public methods, by their full names."""
     for name in ["fastser", *MODULES]:
         module = importlib.import_module(name)
-        for key, value in vars(module).items():
+        members = vars(module) if name != "fastser" else {key: getattr(fastser, key) for key in fastser.__all__}
+        for key, value in members.items():
             if key.startswith("_") or not callable(value) or (name != "fastser" and value.__module__ != name):
                 continue
             yield f"{name}.{key}", value
