@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING
 
+from fastser._core.arrow_data import ArrowData
 from fastser._core.loads import loads
 from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fastser.store import ObjectRef, ObjectStore
 
 __all__ = [
+    "ArrowData",
     "DecodeError",
     "DepthError",
     "EncodeError",

@@ -150,8 +150,7 @@ def not_a_capsule(name: str, found: object) -> TypeError:
 
 
 def not_capsules(found: object) -> TypeError:
-    what = f"a tuple of {len(found)}" if isinstance(found, tuple) else type_name(found)
-    return TypeError(f"expected two PyCapsules, 'arrow_schema' and 'arrow_array', from __arrow_c_array__, found {what}")
+    return TypeError(f"expected two PyCapsules, 'arrow_schema' and 'arrow_array', from __arrow_c_array__, found {tuple_or_type(found)}")
 
 
 def capsule_consumed(name: str) -> DecodeError:
@@ -165,6 +164,23 @@ def stream_failed(action: str, code: int, reason: "str | None") -> DecodeError:
 
 def stream_incomplete(action: str) -> DecodeError:
     return DecodeError(f"expected an Arrow stream that can give {action}, found one without")
+
+
+def bad_arrow(expected: str, found: object, place: str) -> DecodeError:
+    """`place` leads to a part of Arrow data, such as ``chunk 0, column 'a', child 0``."""
+    return DecodeError(f"malformed Arrow data at {place}: expected {expected}, found {found}")
+
+
+def arrow_too_deep(limit: int) -> DepthError:
+    return DepthError(f"{_FIRST_SENTENCE} Arrow data may be nested at most {limit} levels deep.")
+
+
+def not_arrow(found: object, methods: str) -> TypeError:
+    return TypeError(f"expected a producer of Arrow data, with {methods}, found {type_name(found)}")
+
+
+def no_constructor(name: str, instead: str) -> TypeError:
+    return TypeError(f"{name} objects are made by {instead}")
 
 
 def unbacked_items(claimed: int, backed: int, offset: int | str) -> DecodeError:
@@ -360,6 +376,14 @@ def shorten(path: str) -> str:
 def type_name(obj: object) -> str:
     """How messages name the type of an object: builtins bare, everything else with its module."""
     return class_name(type(obj))
+
+
+def tuple_or_type(found: object) -> str:
+    return f"a tuple of {len(found)}" if type(found) is tuple else type_name(found)
+
+
+def brief(found: object) -> str:
+    return reprlib.repr(found)
 
 
 def no_class(found: object, name: str | None) -> str:

@@ -30,13 +30,15 @@ LAYERS = [
     {"_core.columns"},
     {"LEAF"},
     {"_core.capsules"},
-    {"_core.arrow_data"},
     {"hooks"},
     {"fallback"},
     {"locate"},
     {"inspection"},
     {"_core.plans", "_core.reducers"},
     {"_core.packed", "_core.dtypes", "_core.arrow_in"},
+    {"_core.arrow_check"},
+    {"_core.arrow_apart", "_core.arrow_build"},
+    {"_core.arrow_data"},
     {"_core.faults"},
     {"_core.cursors", "_core.hashing"},
     {"_core.references"},
@@ -176,6 +178,7 @@ def test_importing_fastser_imports_no_engine_and_no_cloudpickle():
 @pytest.mark.core
 def test_public_names():
     assert sorted(fastser.__all__) == [
+        "ArrowData",
         "DecodeError",
         "DepthError",
         "EncodeError",
@@ -318,6 +321,11 @@ packed.write_into(bytearray(size))
 whole: bytes = packed.to_bytes()
 schema, array = packed.__arrow_c_array__()
 again: Any = fastser.loads(packed)
+
+arrow: fastser.ArrowData = fastser.ArrowData.from_producer(packed, kind="array")
+description, buffers = arrow.take_apart()
+rebuilt: fastser.ArrowData = fastser.ArrowData.from_parts(description, buffers, full=True)
+stream: object = rebuilt.__arrow_c_stream__()
 
 file = io.BytesIO()
 fastser.dump([1], file)
