@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from fastser._core.arrow_data import ArrowData
 from fastser._core.loads import loads
+from fastser._core.loads_many import loads_many
 from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
+from fastser._core.packed_rows import PackedRows, pack_many
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import (
     DecodeError,
@@ -46,6 +48,7 @@ __all__ = [
     "ObjectRef",
     "ObjectStore",
     "Packed",
+    "PackedRows",
     "Serializer",
     "StoreClosedError",
     "StoreError",
@@ -60,7 +63,9 @@ __all__ = [
     "explain",
     "load",
     "loads",
+    "loads_many",
     "pack",
+    "pack_many",
     "register",
 ]
 

@@ -5,7 +5,7 @@ import mmap
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -15,12 +15,14 @@ import numpy as np
 from fastser import errors, hooks
 from fastser._core.loads import loads
 from fastser._core.dumps import dumps, pack
+from fastser._core.loads_many import loads_many
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
+from fastser._core.packed_rows import PackedRows, pack_many
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from fastser._core.packed import ArrowArrayExportable
+    from fastser._core.packed import ArrowArrayExportable, ArrowStreamExportable
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _PATHS = (str, bytes, os.PathLike)
@@ -331,7 +333,7 @@ def register(
 
 @dataclass(frozen=True, kw_only=True)
 class Serializer:
-    """`dumps`, `pack`, `dump`, `loads` and `load` as methods, their options chosen once.
+    """`dumps`, `pack`, `pack_many`, `dump`, `loads`, `loads_many` and `load` as methods, their options chosen once.
 
     Parameters
     ----------
@@ -400,10 +402,27 @@ class Serializer:
         """As the function `dump`."""
         _dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
 
-    def loads(self, data: "Buffer | ArrowArrayExportable") -> Any:
+    def pack_many(self, objects: Iterable[object], *, large: bool = False) -> PackedRows:
+        """As the function `pack_many`."""
+        return pack_many(
+            objects, large=large, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks
+        )
+
+    def loads(self, data: "Buffer | ArrowArrayExportable | ArrowStreamExportable") -> Any:
         """As the function `loads`."""
         return loads(data, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
 
     def load(self, file: Path | BinaryIO, *, mmap_mode: MmapMode = None) -> Any:
         """As the function `load`."""
         return loads(_read(file, mmap_mode), safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
+
+    def loads_many(
+        self,
+        table: "ArrowStreamExportable | ArrowArrayExportable | Iterable[ArrowStreamExportable | ArrowArrayExportable]",
+        *,
+        column: str | None = None,
+    ) -> Iterator[Any]:
+        """As the function `loads_many`."""
+        return loads_many(
+            table, column=column, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks
+        )

@@ -117,6 +117,15 @@ def too_small(needed: int, got: int) -> ValueError:
     return ValueError(f"the buffer is too small for the frame: expected at least {needed} bytes, found {got}")
 
 
+def in_object(error: FastserError, index: int) -> FastserError:
+    """The same error, with the index of the object among those of pack_many."""
+    return _prefixed(error, f"object {index}")
+
+
+def rows_read_before() -> ValueError:
+    return ValueError("these rows were read before, and pack_many was given an iterator, which can be read once: give it a list")
+
+
 # --- reading -----------------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +151,34 @@ def bad_frame(expected: str, found: object, offset: int | str) -> DecodeError:
 def bad_row(expected: str, found: object, place: str) -> DecodeError:
     """`place` is a column of an Arrow row, such as ``column text``."""
     return DecodeError(f"malformed Arrow row at {place}: expected {expected}, found {found}")
+
+
+def no_row_columns(found: "list[str]") -> DecodeError:
+    expected = "the 12 columns of packed objects (version, flags, buffers, ... tags), by these names or with no others"
+    return bad_row(expected, f"{len(found)} columns: {shorten(', '.join(found))}", "its start")
+
+
+def no_row_column(name: str, found: "list[str]") -> DecodeError:
+    return bad_row(f"one struct column {name!r}", f"{found.count(name)} among the columns {shorten(', '.join(found))}", "its start")
+
+
+def not_one_row(found: str) -> DecodeError:
+    return DecodeError(f"expected one Arrow row, found {found}: fastser.loads_many reads the objects of any number of rows")
+
+
+def in_row(error: FastserError, row: int) -> FastserError:
+    """The same error, with the number of the row, counted over all batches."""
+    return _prefixed(error, f"row {row}")
+
+
+def not_rows(found: object) -> TypeError:
+    return TypeError(
+        f"expected Arrow data with a row for each object (a table, a batch, a stream of batches or an iterable of them), found {type_name(found)}"
+    )
+
+
+def rows_in_use() -> ValueError:
+    return ValueError("these rows are being read by another thread, or by what they hold: expected one reader at a time")
 
 
 def not_a_capsule(name: str, found: object) -> TypeError:
@@ -403,6 +440,12 @@ def call_of(function: object, arguments: tuple[object, ...]) -> str:
 
 def class_name(cls: type) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _prefixed(error: FastserError, place: str) -> FastserError:
+    # Of a class of ours: one that a user derived may be made otherwise.
+    cls = next(cls for cls in type(error).__mro__ if cls.__module__ == __name__)
+    return cls(f"{place}: {error}")
 
 
 def _place(offset: int | str) -> str:

@@ -39,6 +39,7 @@ LAYERS = [
     {"_core.arrow_check"},
     {"_core.arrow_apart", "_core.arrow_build"},
     {"_core.arrow_data"},
+    {"_core.row_source", "_core.row_block"},
     {"_core.faults"},
     {"_core.cursors", "_core.hashing"},
     {"_core.references"},
@@ -54,6 +55,7 @@ LAYERS = [
     {"_core.foreign"},
     {"_core.encode", "_core.decode"},
     {"_core.dumps", "_core.loads"},
+    {"_core.packed_rows", "_core.loads_many"},
     {"api", "explain"},
     {"store"},
     {"integrations"},
@@ -190,6 +192,7 @@ def test_public_names():
         "ObjectRef",
         "ObjectStore",
         "Packed",
+        "PackedRows",
         "Serializer",
         "StoreClosedError",
         "StoreError",
@@ -204,7 +207,9 @@ def test_public_names():
         "explain",
         "load",
         "loads",
+        "loads_many",
         "pack",
+        "pack_many",
         "register",
     ]  # fmt: skip
     for name in fastser.__all__:
@@ -213,7 +218,7 @@ def test_public_names():
 
 @pytest.mark.core
 def test_the_hot_functions_are_the_compiled_ones():
-    for name in ("dumps", "loads", "pack"):
+    for name in ("dumps", "loads", "pack", "pack_many", "loads_many"):
         assert type(getattr(fastser, name)) is type(len), f"fastser.{name} is wrapped"
 
 

@@ -1,8 +1,9 @@
-"""Rows of Arrow columns, as Packed exports them, read back through the Arrow C data interface.
+"""Rows of Arrow columns, as Packed and pack_many export them, read back through the Arrow C data interface.
 
-Between export and import a row may have been in Parquet, in another process or in a data frame: lists,
-text and binaries come back in other layouts, nullable, at any offset, under other names.  What the
-interface lets a consumer check is checked here; whether the columns make an object is the decoder's to find out.
+Between export and import rows may have been in Parquet, in another process or in a data frame: lists,
+text and binaries come back in other layouts, nullable, at any offset, under other names, among other columns.
+What the interface lets a consumer check is checked here: for all rows of a batch what is the same for them, and
+for each row what is its own.  Whether the columns make an object is the decoder's to find out.
 """
 
 cimport cython
@@ -14,50 +15,38 @@ from libc.string cimport memcpy, memset, strcmp
 
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
-from fastser._core.arrow_out cimport ROW_CHILDREN, ROW_HEADER, VIEW_CUT, VIEW_INLINE_MAX, BinaryView, fastser_zeros
-from fastser._core.capsules cimport take_schema_and_array
-from fastser._core.columns cimport Body, View
+from fastser._core.arrow_out cimport (
+    ROW_CHILDREN, ROW_HEADER, VIEW_CUT, VIEW_INLINE_MAX, BinaryView, fastser_item_formats, fastser_row_names, fastser_zeros,
+)
+from fastser._core.columns cimport Body, View, view_clear
 from fastser._core.tags cimport *
 
 
-# Where errors are, in the order of the columns.
-cdef tuple PLACES = ("column buffers", "column i64", "column f64", "column i32", "column text", "column data",
-                     "column i16", "column i8", "column bits", "column tags")
+# Where errors are, in the order of a row's children.
+cdef tuple PLACES = ("version", "flags", "column buffers", "column i64", "column f64", "column i32", "column text",
+                     "column data", "column i16", "column i8", "column bits", "column tags")
+cdef str TOP = "its start"
 
 cdef enum:
     # A frame's header, lengths and padding, which a row does without, can only be this large.
     FRAME_OVERHEAD = 16 + 8 * COLUMN_COUNT + DATA_ALIGNMENT + BODY_ALIGNMENT
 
+    # How lists lie, in bits.
+    LIST_WIDE = 1             # offsets and sizes of 64 bits
+    LIST_VIEW = 2
+
+    # How items lie.
+    NUMBERS = 0
+    SMALL = 1
+    LARGE = 2
+    VIEWS = 3
+
 
 cdef struct Items:
-    # The items of a list column that belong to the row: `count` from `start` on, in all of array.
-    ArrowArray* array
-    const char* format
+    # The items of a list column that belong to one row: `count` from `start` on, an index that counts the array's offset.
+    ListColumn* column
     int64_t start
     int64_t count
-
-
-@cython.final
-@cython.no_gc_clear
-@cython.auto_pickle(False)
-cdef class ArrowRow:
-    """One row, moved out of the capsules of a producer: released when this object dies.
-
-    Parameters
-    ----------
-    producer : object
-        Has ``__arrow_c_array__``, and gives a struct array of length 1.
-    """
-
-    def __cinit__(self, producer):
-        self.copies = []
-        take_schema_and_array(producer.__arrow_c_array__(), &self.schema, &self.array)
-
-    def __dealloc__(self):
-        if self.array.release != NULL:
-            self.array.release(&self.array)
-        if self.schema.release != NULL:
-            self.schema.release(&self.schema)
 
 
 cdef bint _absurd(int64_t number) noexcept:
@@ -69,24 +58,151 @@ cdef object _text(const char* format):
     return "nothing" if format == NULL else repr((<bytes> format).decode("utf-8", "replace"))
 
 
-cdef int _check(const ArrowSchema* schema, const ArrowArray* array, int64_t n_children, str place) except -1:
-    """What holds for any array of a row: sane numbers, children that are there, no dictionary."""
+# --- the schema ---------------------------------------------------------------------------------------------------------
+
+
+cdef int _check_schema(const ArrowSchema* schema, str place) except -1:
     cdef int64_t i
     if schema.format == NULL:
         raise errors.bad_row("a format", "none", place)
-    if schema.dictionary != NULL or array.dictionary != NULL:
+    if schema.dictionary != NULL:
         raise errors.bad_row("a plain array", "one with a dictionary", place)
+    if schema.n_children < 0:
+        raise errors.bad_row("a number of children", schema.n_children, place)
+    if schema.n_children and schema.children == NULL:
+        raise errors.bad_row("pointers to children", "NULL", place)
+    for i in range(schema.n_children):
+        if schema.children[i] == NULL:
+            raise errors.bad_row("pointers to children", "NULL", place)
+    return 0
+
+
+cdef bint _is_struct(const ArrowSchema* schema) noexcept:
+    return schema.format != NULL and strcmp(schema.format, "+s") == 0
+
+
+cdef int64_t _named(const ArrowSchema* schema, const char* name, int64_t* count) noexcept:
+    """The last child of that name, -1 for none; how many there are."""
+    cdef int64_t i, found = -1
+    count[0] = 0
+    for i in range(schema.n_children):
+        if schema.children[i].name != NULL and strcmp(schema.children[i].name, name) == 0:
+            found = i
+            count[0] += 1
+    return found
+
+
+cdef bint _columns_named(const ArrowSchema* schema, int64_t* positions) noexcept:
+    """Whether all columns of a row are there under their names."""
+    cdef int64_t i, count = 0
+    for i in range(ROW_CHILDREN):
+        positions[i] = _named(schema, fastser_row_names[i], &count)
+        if count != 1:
+            return False
+    return True
+
+
+cdef list _names(const ArrowSchema* schema):
+    cdef int64_t i
+    return ["" if schema.children[i].name == NULL else (<bytes> schema.children[i].name).decode("utf-8", "replace")
+            for i in range(schema.n_children)]
+
+
+cdef uint8_t _list_layout(const ArrowSchema* schema, str place) except 255:
+    if strcmp(schema.format, "+l") == 0:
+        return 0
+    if strcmp(schema.format, "+L") == 0:
+        return LIST_WIDE
+    if strcmp(schema.format, "+vl") == 0:
+        return LIST_VIEW
+    if strcmp(schema.format, "+vL") == 0:
+        return LIST_VIEW | LIST_WIDE
+    raise errors.bad_row("a list ('+l', '+L', '+vl' or '+vL')", _text(schema.format), place)
+
+
+cdef uint8_t _item_layout(const ArrowSchema* schema, int column, str place) except 255:
+    cdef const char* small = fastser_item_formats[0][column]
+    cdef const char* large = fastser_item_formats[1][column]
+    cdef const char* viewed = "vu" if column == COLUMN_TEXT else "vz"
+    if column == COLUMN_BUFFERS:   # exported as views in both
+        small, large = "z", "Z"
+    elif small == large or strcmp(small, large) == 0:
+        if strcmp(schema.format, small) == 0:
+            return NUMBERS
+        raise errors.bad_row(f"items of format {_text(small)}", _text(schema.format), place)
+    if strcmp(schema.format, small) == 0:
+        return SMALL
+    if strcmp(schema.format, large) == 0:
+        return LARGE
+    if strcmp(schema.format, viewed) == 0:
+        return VIEWS
+    raise errors.bad_row(
+        f"items of format {_text(small)}, {_text(large)} or {_text(viewed)}", _text(schema.format), place)
+
+
+cdef int row_schema(const ArrowSchema* schema, object column, RowSchema* out) except -1:
+    cdef const ArrowSchema* child
+    cdef int64_t i, count = 0
+    cdef bytes name
+    _check_schema(schema, TOP)
+    if not _is_struct(schema):
+        raise errors.bad_row("format '+s' (a struct)", _text(schema.format), TOP)
+    out.top_children = schema.n_children
+    out.outer = -1
+    if column is not None:
+        if not isinstance(column, str):
+            raise errors.bad_option("column", "the name of a column or None", column)
+        name = (<str> column).encode("utf-8", "surrogatepass")
+        out.outer = _named(schema, name, &count)
+        if count != 1:
+            raise errors.no_row_column(column, _names(schema))
+    elif schema.n_children == 1 and _is_struct(schema.children[0]):
+        out.outer = 0
+    if out.outer >= 0:
+        schema = schema.children[out.outer]
+        _check_schema(schema, TOP)
+        if not _is_struct(schema):
+            raise errors.bad_row("format '+s' (a struct)", _text(schema.format), f"column {column}")
+    out.children = schema.n_children
+    if not _columns_named(schema, out.positions):
+        if schema.n_children != ROW_CHILDREN:
+            raise errors.no_row_columns(_names(schema))
+        for i in range(ROW_CHILDREN):
+            out.positions[i] = i
+    for i in range(ROW_CHILDREN):
+        child = schema.children[out.positions[i]]
+        place = <str> PLACES[i]
+        _check_schema(child, place)
+        if i < ROW_HEADER:
+            if strcmp(child.format, "C") != 0:
+                raise errors.bad_row("format 'C' (uint8)", _text(child.format), place)
+            continue
+        out.lists[i - ROW_HEADER] = _list_layout(child, place)
+        if child.n_children != 1:
+            raise errors.bad_row("1 child", child.n_children, place)
+        _check_schema(child.children[0], place)
+        out.items[i - ROW_HEADER] = _item_layout(child.children[0], i - ROW_HEADER, place)
+    return 0
+
+
+# --- a batch ------------------------------------------------------------------------------------------------------------
+
+
+cdef int _check(const ArrowArray* array, int64_t n_children, str place) except -1:
+    """What holds for any array of a row: sane numbers, children that are there, no dictionary."""
+    cdef int64_t i
     if array.release == NULL:
         raise errors.bad_row("an array", "one that was released or moved away", place)
+    if array.dictionary != NULL:
+        raise errors.bad_row("a plain array", "one with a dictionary", place)
     if _absurd(array.length) or _absurd(array.offset):
         raise errors.bad_row("a length and an offset", f"length {array.length}, offset {array.offset}", place)
-    if schema.n_children != n_children or array.n_children != n_children:
-        raise errors.bad_row(
-            f"{n_children} children", f"{schema.n_children} in the schema, {array.n_children} in the array", place)
-    if n_children and (schema.children == NULL or array.children == NULL):
+    if array.n_children != n_children:
+        raise errors.bad_row(f"{n_children} children, as in the schema", array.n_children, place)
+    if n_children and array.children == NULL:
         raise errors.bad_row("pointers to children", "NULL", place)
     for i in range(n_children):
-        if schema.children[i] == NULL or array.children[i] == NULL:
+        if array.children[i] == NULL:
             raise errors.bad_row("pointers to children", "NULL", place)
     return 0
 
@@ -97,16 +213,10 @@ cdef int _check_buffers(const ArrowArray* array, int64_t n_buffers, str place) e
     return 0
 
 
-cdef int _check_valid(const ArrowArray* array, int64_t start, int64_t count, str place) except -1:
-    """No nulls among ``count`` items from ``start`` on, an index that counts the array's own offset."""
-    cdef const uint8_t* validity = <const uint8_t*> array.buffers[0]
-    cdef int64_t i
-    if array.null_count == 0 or validity == NULL:
-        return 0
-    for i in range(start, start + count):
-        if not validity[i >> 3] >> (i & 7) & 1:
-            raise errors.bad_row("no null", f"one at position {i - start}", place)
-    return 0
+cdef const uint8_t* _validity(const ArrowArray* array) noexcept:
+    if array.null_count == 0:
+        return NULL
+    return <const uint8_t*> array.buffers[0]
 
 
 cdef const void* _buffer(const ArrowArray* array, int64_t index, bint needed, str place) except? NULL:
@@ -115,99 +225,171 @@ cdef const void* _buffer(const ArrowArray* array, int64_t index, bint needed, st
     return array.buffers[index]
 
 
-cdef int64_t _offset(const void* offsets, bint large, int64_t index) noexcept:
+@cython.final
+@cython.no_gc
+@cython.auto_pickle(False)
+cdef class RowBatch:
+    """Rows of one array, which is released when this object dies."""
+
+    def __dealloc__(self):
+        if self.array.release != NULL:
+            self.array.release(&self.array)
+
+
+cdef RowBatch row_batch(ArrowArray* array, const RowSchema* schema):
+    cdef RowBatch self = None
+    cdef ArrowArray* rows
+    cdef ArrowArray* child
+    cdef int64_t start, i
+    try:
+        self = RowBatch.__new__(RowBatch)
+    except:
+        array.release(array)
+        raise
+    self.array = array[0]
+    array.release = NULL
+    self.schema = schema[0]
+    rows = &self.array
+    _check(rows, schema.top_children, TOP)
+    _check_buffers(rows, 1, TOP)
+    self.length = rows.length
+    start = rows.offset
+    if schema.outer >= 0:
+        self.validity = _validity(rows)
+        rows = rows.children[schema.outer]
+        _check(rows, schema.children, TOP)
+        _check_buffers(rows, 1, TOP)
+        if rows.length < start + self.length:
+            raise errors.bad_row(f"{start + self.length} items or more", rows.length, TOP)
+        start += rows.offset
+    self.start = start
+    self.row_validity = _validity(rows)
+    if self.length == 0:
+        return self   # buffers may be missing
+    for i in range(ROW_CHILDREN):
+        child = rows.children[schema.positions[i]]
+        place = <str> PLACES[i]
+        _check(child, i >= ROW_HEADER, place)
+        if child.length < start + self.length:
+            raise errors.bad_row(f"{start + self.length} items or more", child.length, place)
+        if i < ROW_HEADER:
+            _check_buffers(child, 2, place)
+            self.header_validity[i] = _validity(child)
+            self.header_start[i] = child.offset + start
+            self.headers[i] = <const uint8_t*> _buffer(child, 1, True, place) + child.offset + start
+        else:
+            _open_column(&self.columns[i - ROW_HEADER], child, schema.lists[i - ROW_HEADER],
+                         schema.items[i - ROW_HEADER], start, place)
+    return self
+
+
+cdef int _open_column(ListColumn* column, ArrowArray* array, int layout, int item_layout, int64_t start, str place) except -1:
+    cdef ArrowArray* items = array.children[0]
+    _check_buffers(array, 3 if layout & LIST_VIEW else 2, place)
+    _check(items, 0, place)
+    if items.n_buffers < 1 or items.buffers == NULL:
+        raise errors.bad_row("buffers", "none", place)
+    if item_layout != VIEWS:
+        _check_buffers(items, 2 if item_layout == NUMBERS else 3, place)
+    elif items.n_buffers < 3:
+        raise errors.bad_row("3 buffers or more", items.n_buffers, place)
+    else:
+        _buffer(items, items.n_buffers - 1, items.n_buffers > 3, place)
+    column.offsets = _buffer(array, 1, True, place)
+    column.sizes = _buffer(array, 2, True, place) if layout & LIST_VIEW else NULL
+    column.layout = layout
+    column.base = array.offset + start
+    column.validity = _validity(array)
+    column.item_layout = item_layout
+    column.items = items
+    column.item_validity = _validity(items)
+    return 0
+
+
+# --- a row --------------------------------------------------------------------------------------------------------------
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(32)
+@cython.auto_pickle(False)
+cdef class ArrowRow:
+    """Keeps the memory of one row alive, for the arrays that lie on it."""
+
+
+cdef int _check_valid(const uint8_t* validity, int64_t start, int64_t count, str place) except -1:
+    """No nulls among ``count`` items from ``start`` on."""
+    cdef int64_t i
+    for i in range(start, start + count):
+        if not validity[i >> 3] >> (i & 7) & 1:
+            raise errors.bad_row("no null", f"one at position {i - start}", place)
+    return 0
+
+
+cdef inline int64_t _offset(const void* offsets, bint wide, int64_t index) noexcept:
     """Read an offset at any alignment."""
-    cdef int64_t wide
-    cdef int32_t narrow
-    if large:
-        memcpy(&wide, <const char*> offsets + index * 8, 8)
-        return wide
-    memcpy(&narrow, <const char*> offsets + index * 4, 4)
-    return narrow
+    cdef int64_t long_
+    cdef int32_t short_
+    if wide:
+        memcpy(&long_, <const char*> offsets + index * 8, 8)
+        return long_
+    memcpy(&short_, <const char*> offsets + index * 4, 4)
+    return short_
 
 
 cdef char* _new_copy(ArrowRow self, const void* source, Py_ssize_t size) except NULL:
     """``size`` bytes that live as long as the row does, copied from ``source`` unless that is NULL."""
     cdef bytes copy = PyBytes_FromStringAndSize(<const char*> source, size)
+    if self.copies is None:
+        self.copies = []
     self.copies.append(copy)
     return PyBytes_AS_STRING(copy)
 
 
-cdef uint8_t _header_value(ArrowRow self, int index, str place) except? 255:
-    cdef ArrowSchema* schema = self.schema.children[index]
-    cdef ArrowArray* array = self.array.children[index]
-    cdef int64_t at = self.array.offset + array.offset
-    _check(schema, array, 0, place)
-    if strcmp(schema.format, "C") != 0:
-        raise errors.bad_row("format 'C' (uint8)", _text(schema.format), place)
-    _check_buffers(array, 2, place)
-    if array.length <= self.array.offset:
-        raise errors.bad_row(f"more than {self.array.offset} items", array.length, place)
-    _check_valid(array, at, 1, place)
-    return (<const uint8_t*> _buffer(array, 1, True, place))[at]
-
-
-cdef int _list_items(ArrowRow self, int column, Items* items) except -1:
-    cdef str place = PLACES[column]
-    cdef ArrowSchema* schema = self.schema.children[ROW_HEADER + column]
-    cdef ArrowArray* array = self.array.children[ROW_HEADER + column]
-    cdef int64_t at = self.array.offset + array.offset
-    cdef const void* offsets
-    cdef int64_t start, end
-    cdef bint large
-    _check(schema, array, 1, place)
-    large = strcmp(schema.format, "+L") == 0
-    if not large and strcmp(schema.format, "+l") != 0:
-        raise errors.bad_row("format '+l' or '+L' (a list)", _text(schema.format), place)
-    _check_buffers(array, 2, place)
-    if array.length <= self.array.offset:
-        raise errors.bad_row(f"more than {self.array.offset} items", array.length, place)
-    _check_valid(array, at, 1, place)
-    offsets = _buffer(array, 1, True, place)
-    start = _offset(offsets, large, at)
-    end = _offset(offsets, large, at + 1)
-    items.array = array.children[0]
-    items.format = schema.children[0].format
-    _check(schema.children[0], items.array, 0, place)
-    if start < 0 or end < start or end > items.array.length:
-        raise errors.bad_row(f"offsets within {items.array.length} items", f"{start} to {end}", place)
-    items.start = items.array.offset + start
-    items.count = end - start
-    if items.array.n_buffers < 1 or items.array.buffers == NULL:
-        raise errors.bad_row("buffers", "none", place)
-    _check_valid(items.array, items.start, items.count, place)
+cdef inline int _row_items(RowBatch batch, int64_t index, int column_index, Items* items) except -1:
+    cdef ListColumn* column = &batch.columns[column_index]
+    cdef int64_t at = column.base + index
+    cdef bint wide = column.layout & LIST_WIDE
+    cdef int64_t start = _offset(column.offsets, wide, at)
+    cdef int64_t count
+    if column.layout & LIST_VIEW:
+        count = _offset(column.sizes, wide, at)
+    else:
+        count = _offset(column.offsets, wide, at + 1) - start
+    if column.validity != NULL:
+        _check_valid(column.validity, at, 1, <str> PLACES[ROW_HEADER + column_index])
+    if start < 0 or count < 0 or start > column.items.length or count > column.items.length - start:
+        raise errors.bad_row(f"offsets within {column.items.length} items", f"{count} from {start} on",
+                             <str> PLACES[ROW_HEADER + column_index])
+    items.column = column
+    items.start = column.items.offset + start
+    items.count = count
+    if column.item_validity != NULL:
+        _check_valid(column.item_validity, items.start, count, <str> PLACES[ROW_HEADER + column_index])
     return 0
 
 
-cdef const void* _numbers(ArrowRow self, int column, const char* format, int width, Py_ssize_t* count) except? NULL:
+cdef inline const void* _numbers(ArrowRow self, int64_t index, int column, int width, Py_ssize_t* count) except? NULL:
     cdef Items items
     cdef const char* data
-    cdef str place = PLACES[column]
-    _list_items(self, column, &items)
-    if strcmp(items.format, format) != 0:
-        raise errors.bad_row(f"items of format {_text(format)}", _text(items.format), place)
-    _check_buffers(items.array, 2, place)
-    data = <const char*> _buffer(items.array, 1, items.count > 0, place)
+    _row_items(self.batch, index, column, &items)
     count[0] = items.count
     if items.count == 0:
         return NULL
+    data = <const char*> items.column.items.buffers[1]
+    if data == NULL:
+        raise errors.bad_row("a buffer 1", "NULL", <str> PLACES[ROW_HEADER + column])
     data += items.start * width
     if <size_t> data % width:
         return _new_copy(self, data, items.count * width)
     return data
 
 
-cdef const BinaryView* _views(Items* items, str place) except? NULL:
-    if items.array.n_buffers < 3:
-        raise errors.bad_row("3 buffers or more", items.array.n_buffers, place)
-    _buffer(items.array, items.array.n_buffers - 1, items.array.n_buffers > 3, place)
-    return <const BinaryView*> _buffer(items.array, 1, items.count > 0, place)
-
-
-cdef const char* _view_data(Items* items, const BinaryView* views, int64_t index, int64_t* size, str place) except NULL:
-    """The bytes of the item at ``index``, of those that belong to the row."""
-    cdef const char* at = <const char*> (views + items.start + index)
-    cdef int64_t buffer_count = items.array.n_buffers - 3
+cdef const char* _view_data(Items* items, int64_t index, int64_t* size, str place) except NULL:
+    """The bytes of an item of a binary view array, of those that belong to the row."""
+    cdef const ArrowArray* array = items.column.items
+    cdef const char* at = <const char*> _buffer(array, 1, True, place) + (items.start + index) * sizeof(BinaryView)
+    cdef int64_t buffer_count = array.n_buffers - 3
     cdef int64_t limit
     cdef BinaryView view
     memcpy(&view, at, sizeof(BinaryView))
@@ -218,105 +400,100 @@ cdef const char* _view_data(Items* items, const BinaryView* views, int64_t index
         return at + 4
     if not 0 <= view.buffer_index < buffer_count:
         raise errors.bad_row(f"one of {buffer_count} buffers", view.buffer_index, f"{place}, position {index}")
-    limit = _offset(items.array.buffers[buffer_count + 2], True, view.buffer_index)
-    if view.offset < 0 or view.offset > limit - view.length or items.array.buffers[2 + view.buffer_index] == NULL:
+    limit = _offset(array.buffers[buffer_count + 2], True, view.buffer_index)
+    if view.offset < 0 or view.offset > limit - view.length or array.buffers[2 + view.buffer_index] == NULL:
         raise errors.bad_row(
             f"a view within a buffer of {limit} bytes", f"{view.length} at {view.offset}", f"{place}, position {index}")
-    return <const char*> items.array.buffers[2 + view.buffer_index] + view.offset
+    return <const char*> array.buffers[2 + view.buffer_index] + view.offset
 
 
 cdef int _strings(
-    ArrowRow self, int column, const char* small, const char* large, const char* viewed,
-    const void** offsets_out, const char** data_out, Py_ssize_t* count, Py_ssize_t* size, int* is_large,
+    ArrowRow self, int64_t index, int column,
+    const void** offsets_out, const char** data_out, Py_ssize_t* count, Py_ssize_t* start, Py_ssize_t* end, int* is_large,
 ) except -1:
-    """Point to plain offsets, the first of them 0, and data; laid out anew where the row has them otherwise."""
+    """Point to offsets and data; laid out anew where the row has views."""
     cdef Items items
-    cdef str place = PLACES[column]
-    cdef const BinaryView* views
+    cdef str place = <str> PLACES[ROW_HEADER + column]
+    cdef const ArrowArray* array
     cdef const void* offsets
     cdef const char* data
     cdef char* out
     cdef int64_t* fresh
-    cdef int64_t i, first, length, total = 0
+    cdef int64_t i, first, last, length, total = 0
     cdef int width
-    _list_items(self, column, &items)
+    _row_items(self.batch, index, column, &items)
     count[0] = items.count
-    if strcmp(items.format, viewed) == 0:
-        views = _views(&items, place)
-        if items.count == 0:
-            return 0
-        fresh = <int64_t*> _new_copy(self, NULL, (items.count + 1) * 8)
-        fresh[0] = 0
+    if items.count == 0:
+        return 0
+    array = items.column.items
+    if items.column.item_layout == VIEWS:
         for i in range(items.count):
-            _view_data(&items, views, i, &length, place)
+            _view_data(&items, i, &length, place)
             total += length
-            fresh[i + 1] = total
-        out = _new_copy(self, NULL, total)
+        fresh = <int64_t*> _new_copy(self, NULL, (items.count + 1) * 8 + total)
+        out = <char*> (fresh + items.count + 1)
+        total = 0
         for i in range(items.count):
-            data = _view_data(&items, views, i, &length, place)
-            memcpy(out + fresh[i], data, length)
+            data = _view_data(&items, i, &length, place)
+            fresh[i] = total
+            memcpy(out + total, data, length)
+            total += length
+        fresh[items.count] = total
         is_large[0] = 1
         offsets_out[0] = fresh
         data_out[0] = out
-        size[0] = total
+        start[0] = 0
+        end[0] = total
         return 0
-    if strcmp(items.format, small) == 0:
-        is_large[0] = 0
-    elif strcmp(items.format, large) == 0:
-        is_large[0] = 1
-    else:
-        raise errors.bad_row(
-            f"items of format {_text(small)}, {_text(large)} or {_text(viewed)}", _text(items.format), place)
-    _check_buffers(items.array, 3, place)
-    if items.count == 0:
-        return 0
+    is_large[0] = items.column.item_layout == LARGE
     width = 8 if is_large[0] else 4
-    offsets = <const char*> _buffer(items.array, 1, True, place) + items.start * width
+    offsets = <const char*> _buffer(array, 1, True, place) + items.start * width
     first = _offset(offsets, is_large[0], 0)
-    total = _offset(offsets, is_large[0], items.count) - first
-    if _absurd(first) or _absurd(total):
-        raise errors.bad_row("offsets that grow", f"{first} first, {total} later", place)
-    data = <const char*> _buffer(items.array, 2, total > 0, place)
-    if first or <size_t> offsets % width:
-        fresh = <int64_t*> _new_copy(self, NULL, (items.count + 1) * 8)
-        for i in range(items.count + 1):
-            fresh[i] = _offset(offsets, is_large[0], i) - first
-        is_large[0] = 1
-        offsets = fresh
+    last = _offset(offsets, is_large[0], items.count)
+    if _absurd(first) or _absurd(last) or last < first:
+        raise errors.bad_row("offsets that grow", f"{first} first, {last} last", place)
+    data = <const char*> _buffer(array, 2, last > first, place)
+    if <size_t> offsets % width:
+        offsets = _new_copy(self, offsets, (items.count + 1) * width)
     offsets_out[0] = offsets
-    data_out[0] = <const char*> fastser_zeros if data == NULL else data + first
-    size[0] = total
+    data_out[0] = <const char*> fastser_zeros if data == NULL else data
+    start[0] = first
+    end[0] = last
     return 0
+cdef const char* _piece(Items* items, int64_t index, int64_t* length, str place) except NULL:
+    """The bytes of an item of `buffers`."""
+    cdef const ArrowArray* array = items.column.items
+    cdef bint wide = items.column.item_layout == LARGE
+    cdef const void* offsets
+    cdef const char* data
+    cdef int64_t start, end
+    if items.column.item_layout == VIEWS:
+        return _view_data(items, index, length, place)
+    offsets = _buffer(array, 1, True, place)
+    data = <const char*> array.buffers[2]
+    start = _offset(offsets, wide, items.start + index)
+    end = _offset(offsets, wide, items.start + index + 1)
+    if start < 0 or end < start or _absurd(end) or (data == NULL and end > start):
+        raise errors.bad_row("offsets that grow", f"{start} to {end}", f"{place}, position {index}")
+    length[0] = end - start
+    return <const char*> fastser_zeros if data == NULL else data + start
 
 
-cdef int _bodies(ArrowRow self, View* view) except -1:
+cdef int _bodies(ArrowRow self, int64_t index, View* view) except -1:
     """Join the pieces of bodies: one of VIEW_CUT bytes or more goes on in the next."""
     cdef Items items
-    cdef str place = PLACES[COLUMN_BUFFERS]
-    cdef const BinaryView* views = NULL
-    cdef const void* offsets = NULL
-    cdef const char* data = NULL
+    cdef str place = <str> PLACES[ROW_HEADER + COLUMN_BUFFERS]
     cdef const char* piece
-    cdef bint large = False, adjacent
-    cdef int64_t i, first, j, length, total
+    cdef bint adjacent
+    cdef int64_t i = 0, first, j, length, total
     cdef Body* body
     cdef char* out
-    _list_items(self, COLUMN_BUFFERS, &items)
-    if strcmp(items.format, "vz") == 0:
-        views = _views(&items, place)
-    else:
-        large = strcmp(items.format, "Z") == 0
-        if not large and strcmp(items.format, "z") != 0:
-            raise errors.bad_row("items of format 'vz', 'z' or 'Z' (binaries)", _text(items.format), place)
-        _check_buffers(items.array, 3, place)
-        offsets = _buffer(items.array, 1, items.count > 0, place)
-        data = <const char*> items.array.buffers[2]
+    _row_items(self.batch, index, COLUMN_BUFFERS, &items)
     if items.count == 0:
         return 0
     view.bodies = <Body*> malloc(items.count * sizeof(Body))
     if view.bodies == NULL:
         raise MemoryError()
-    i = 0
     while i < items.count:
         body = &view.bodies[view.body_count]
         memset(body, 0, sizeof(Body))
@@ -327,7 +504,7 @@ cdef int _bodies(ArrowRow self, View* view) except -1:
         while True:
             if i == items.count:
                 raise errors.bad_row("the next piece of a buffer", "the end", place)
-            piece = _piece(&items, views, offsets, data, large, i, &length, place)
+            piece = _piece(&items, i, &length, place)
             if i == first:
                 body.data = piece
             elif length and body.data + total != piece:
@@ -340,7 +517,7 @@ cdef int _bodies(ArrowRow self, View* view) except -1:
             out = _new_copy(self, NULL, total)
             body.data = out
             for j in range(first, i):
-                piece = _piece(&items, views, offsets, data, large, j, &length, place)
+                piece = _piece(&items, j, &length, place)
                 memcpy(out, piece, length)
                 out += length
         body.size = total
@@ -348,54 +525,41 @@ cdef int _bodies(ArrowRow self, View* view) except -1:
     return 0
 
 
-cdef const char* _piece(
-    Items* items, const BinaryView* views, const void* offsets, const char* data, bint large, int64_t index,
-    int64_t* length, str place,
-) except NULL:
-    cdef int64_t start, end
-    if views != NULL:
-        return _view_data(items, views, index, length, place)
-    start = _offset(offsets, large, items.start + index)
-    end = _offset(offsets, large, items.start + index + 1)
-    if start < 0 or end < start or _absurd(end) or (data == NULL and end > start):
-        raise errors.bad_row("offsets that grow", f"{start} to {end}", f"{place}, position {index}")
-    length[0] = end - start
-    return <const char*> fastser_zeros if data == NULL else data + start
-
-
-cdef int arrow_row_view(ArrowRow self, View* view) except -1:
+cdef ArrowRow row_view(RowBatch batch, int64_t index, View* view):
+    cdef ArrowRow self = ArrowRow.__new__(ArrowRow)
     cdef uint8_t version
-    cdef Py_ssize_t i
-    memset(view, 0, sizeof(View))
-    _check(&self.schema, &self.array, ROW_CHILDREN, "its start")
-    if strcmp(self.schema.format, "+s") != 0:
-        raise errors.bad_row("format '+s' (a struct)", _text(self.schema.format), "its start")
-    _check_buffers(&self.array, 1, "its start")
-    if self.array.length != 1:
-        raise errors.bad_row("one row", f"{self.array.length}", "its start")
-    _check_valid(&self.array, self.array.offset, 1, "its start")
-    version = _header_value(self, 0, "version")
+    cdef Py_ssize_t i, data_start = 0
+    self.batch = batch
+    view_clear(view)
+    if batch.validity != NULL:
+        _check_valid(batch.validity, batch.array.offset + index, 1, TOP)
+    if batch.row_validity != NULL:
+        _check_valid(batch.row_validity, batch.start + index, 1, TOP)
+    for i in range(ROW_HEADER):
+        if batch.header_validity[i] != NULL:
+            _check_valid(batch.header_validity[i], batch.header_start[i] + index, 1, <str> PLACES[i])
+    version = batch.headers[0][index]
     if version != FORMAT_VERSION:
         raise errors.wrong_version(version, FORMAT_VERSION)
-    view.flags = _header_value(self, 1, "flags")
+    view.flags = batch.headers[1][index]
     if view.flags & ~FLAGS_KNOWN:
         raise errors.bad_row(f"no flags but {<int> FLAGS_KNOWN:#x}", hex(view.flags), "flags")
-    view.i64 = <const int64_t*> _numbers(self, COLUMN_I64, "l", 8, &view.i64_count)
-    view.f64 = <const double*> _numbers(self, COLUMN_F64, "g", 8, &view.f64_count)
-    view.i32 = <const int32_t*> _numbers(self, COLUMN_I32, "i", 4, &view.i32_count)
-    view.i16 = <const int16_t*> _numbers(self, COLUMN_I16, "s", 2, &view.i16_count)
-    view.i8 = <const int8_t*> _numbers(self, COLUMN_I8, "c", 1, &view.i8_count)
-    view.bits = <const uint8_t*> _numbers(self, COLUMN_BITS, "C", 1, &view.bits_count)
-    view.tags = <const uint8_t*> _numbers(self, COLUMN_TAGS, "C", 1, &view.tag_count)
-    _strings(self, COLUMN_TEXT, "u", "U", "vu", &view.text_offsets, &view.text, &view.text_count, &view.text_size,
+    view.i64 = <const int64_t*> _numbers(self, index, COLUMN_I64, 8, &view.i64_count)
+    view.f64 = <const double*> _numbers(self, index, COLUMN_F64, 8, &view.f64_count)
+    view.i32 = <const int32_t*> _numbers(self, index, COLUMN_I32, 4, &view.i32_count)
+    view.i16 = <const int16_t*> _numbers(self, index, COLUMN_I16, 2, &view.i16_count)
+    view.i8 = <const int8_t*> _numbers(self, index, COLUMN_I8, 1, &view.i8_count)
+    view.bits = <const uint8_t*> _numbers(self, index, COLUMN_BITS, 1, &view.bits_count)
+    view.tags = <const uint8_t*> _numbers(self, index, COLUMN_TAGS, 1, &view.tag_count)
+    _strings(self, index, COLUMN_TEXT, &view.text_offsets, &view.text, &view.text_count, &view.text_start, &view.text_size,
              &view.text_large)
-    _strings(self, COLUMN_DATA, "z", "Z", "vz", &view.data_offsets, &view.data, &view.data_count, &view.data_size,
+    _strings(self, index, COLUMN_DATA, &view.data_offsets, &view.data, &view.data_count, &data_start, &view.data_size,
              &view.data_large)
-    _bodies(self, view)
+    _bodies(self, index, view)
     view.frame_size = (
         FRAME_OVERHEAD + view.i64_count * 8 + view.f64_count * 8 + view.i32_count * 4 + view.i16_count * 2
-        + view.i8_count + view.bits_count + view.tag_count + view.text_size + view.data_size
+        + view.i8_count + view.bits_count + view.tag_count + view.text_size - view.text_start + view.data_size - data_start
         + (view.text_count + view.data_count + 2) * (8 if view.flags & FLAG_LARGE else 4))
     for i in range(view.body_count):
         view.frame_size += 8 + ((<Py_ssize_t> view.bodies[i].size + BODY_ALIGNMENT - 1) & -BODY_ALIGNMENT)
-    return 0
+    return self

@@ -59,6 +59,7 @@ cdef struct View:
     Py_ssize_t text_count
     Py_ssize_t data_count
     Py_ssize_t body_count
+    Py_ssize_t text_start      # the first offset: before it lies what is somebody else's
     Py_ssize_t text_size       # the last offset
     Py_ssize_t data_size
     Py_ssize_t frame_size      # bytes that back the items
@@ -91,6 +92,7 @@ cdef inline void view_clear(View* self) noexcept nogil:
     self.text_count = 0
     self.data_count = 0
     self.body_count = 0
+    self.text_start = 0
     self.text_size = 0
     self.data_size = 0
     self.frame_size = 0

@@ -155,7 +155,7 @@ cdef inline const char* next_text(Decoder* d, Py_ssize_t index, Py_ssize_t* size
         short_column(d, "text", 1, 0)
     start = view_offset(d.view.text_offsets, d.view.text_large, index)
     stop = view_offset(d.view.text_offsets, d.view.text_large, index + 1)
-    if start < 0 or stop < start or stop > d.view.text_size:
+    if start < d.view.text_start or stop < start or stop > d.view.text_size:
         bad(d, "rising offsets in column text", (start, stop))
     size[0] = stop - start
     return d.view.text + start

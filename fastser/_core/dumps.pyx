@@ -42,7 +42,6 @@ cdef Encoder* take_encoder() except NULL:
 
 
 cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
-    """``written``: the size of the frame that it was used for."""
     global _pool, _pooled
     encoder_clear(e)
     if e.whole != NULL:
@@ -141,21 +140,32 @@ cdef int fallback_code(object fallback) except -1:
     raise _errors.bad_option("fallback", "'cloudpickle', 'pickle' or None", fallback)
 
 
-cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, object hooks, bint packed):
+cdef Encoder* encode_columns(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, object hooks) except NULL:
     cdef int code = FALLBACK_CLOUDPICKLE if fallback is _cloudpickle else fallback_code(fallback)
-    cdef Encoder* e = take_encoder()
-    cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
-    cdef object frame
+    cdef Encoder* e
+    cdef bint done = False
+    if hooks is not None and type(hooks) is not _Hooks:
+        raise _errors.bad_option("hooks", "a Hooks or None", hooks)
+    e = take_encoder()
     e.hooks = NULL
     if hooks is not None:
-        if type(hooks) is not _Hooks:
-            give_encoder(e, 0)
-            raise _errors.bad_option("hooks", "a Hooks or None", hooks)
         e.hooks = <PyObject*> hooks
     elif _process_hooks:
         e.hooks = <PyObject*> _process
     try:
         encode_root(e, <PyObject*> obj, track_refs, max_depth, code)
+        done = True
+    finally:
+        if not done:
+            give_encoder(e, PY_SSIZE_T_MAX // 8)
+    return e
+
+
+cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, object hooks, bint packed):
+    cdef Encoder* e = encode_columns(obj, track_refs, max_depth, fallback, hooks)
+    cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
+    cdef object frame
+    try:
         if packed:
             frame = packed_new(&e.columns, e.flags)
         else:

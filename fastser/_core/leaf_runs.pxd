@@ -22,7 +22,7 @@ from fastser._core.times cimport date_of, fastser_new_timedelta, timedelta_of
 
 cdef inline bint all_ascii(Decoder* d) noexcept:
     if d.text_is_ascii < 0:
-        d.text_is_ascii = fastser_all_ascii(d.view.text, d.view.text_size)
+        d.text_is_ascii = fastser_all_ascii(d.view.text + d.view.text_start, d.view.text_size - d.view.text_start)
     return d.text_is_ascii
 
 
@@ -47,8 +47,8 @@ cdef inline int decode_texts(Decoder* d, Py_ssize_t index, PyObject** out, Py_ss
         return 0
     offsets = <const int32_t*> d.view.text_offsets + index
     start = offsets[0]
-    if start < 0:
-        return bad(d, "offsets from 0 on in column text", start)
+    if start < d.view.text_start:
+        return bad(d, f"offsets from {d.view.text_start} on in column text", start)
     for i in range(n):
         stop = offsets[i + 1]
         if stop < start or stop > d.view.text_size:

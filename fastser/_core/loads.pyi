@@ -3,11 +3,11 @@ from typing import Any
 
 from typing_extensions import Buffer
 
-from fastser._core.packed import ArrowArrayExportable
+from fastser._core.packed import ArrowArrayExportable, ArrowStreamExportable
 from fastser.hooks import Hooks
 
 def loads(
-    data: Buffer | ArrowArrayExportable,
+    data: Buffer | ArrowArrayExportable | ArrowStreamExportable,
     *,
     safe: bool = False,
     allow: Iterable[type | str] = (),

@@ -2,9 +2,10 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastser._core.arrow_in cimport ArrowRow, arrow_row_view
+from fastser._core.arrow_in cimport ArrowRow, RowBatch, row_view
 from fastser._core.capi cimport *
 from fastser._core.columns cimport View
 from fastser._core.decode cimport decode_root, word_error
@@ -12,6 +13,7 @@ from fastser._core.decoder cimport Decoder, decoder_begin, decoder_release
 from fastser._core.faults cimport reraise
 from fastser._core.frame cimport FRAME_OK, frame_parse, view_release
 from fastser._core.packed cimport Packed, frame_error, packed_view
+from fastser._core.row_source cimport exports_rows, only_row
 from fastser._core.stack cimport fastser_stack_limit
 from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS
 
@@ -28,15 +30,6 @@ cdef dict _allow_nothing = {}
 ctypedef PyObject* (*DecodeRoot)(Decoder*) noexcept
 ctypedef int (*WordError)(Decoder*) noexcept
 ctypedef PyObject* (*DecodeSafely)(Decoder*, PyObject*, bint, Options*) noexcept
-
-
-cdef struct Options:
-    bint safe
-    PyObject* allow           # a dict of names to classes; borrowed, as the others
-    Py_ssize_t max_depth
-    PyObject* hooks           # a dict of names to hooks
-    PyObject* inspect         # of Decoder
-    PyObject* allowed         # of Decoder
 
 
 cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, Options* options) noexcept:
@@ -111,15 +104,39 @@ cdef object decode_packed(Packed packed, Options* options):
         view_release(&d.view, NULL)
 
 
-cdef object decode_row(ArrowRow row, Options* options):
+cdef object decode_row(RowBatch batch, int64_t index, Options* options):
     cdef Decoder d
+    cdef ArrowRow row
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     try:
-        arrow_row_view(row, &d.view)
+        row = row_view(batch, index, &d.view)
         return taken(decode_view(&d, <PyObject*> row, False, options))
     finally:
         view_release(&d.view, NULL)
+
+
+cdef dict names_of(object allow):
+    return _inspection.names(allow) if allow is not _nothing else _allow_nothing
+
+
+cdef dict hooks_of(object hooks):
+    if hooks is None:
+        return _process_hooks
+    if type(hooks) is not _Hooks:
+        raise _errors.bad_option("hooks", "a Hooks or None", hooks)
+    return hooks.by_name
+
+
+cdef Options options_of(bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept:
+    cdef Options options
+    options.safe = safe
+    options.max_depth = max_depth
+    options.allow = <PyObject*> allow
+    options.hooks = <PyObject*> hooks
+    options.inspect = NULL
+    options.allowed = NULL
+    return options
 
 
 cdef inline object taken(PyObject* o):
@@ -171,19 +188,8 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     (1, 'a')
     """
     cdef Py_buffer buffer
-    cdef Options options
-    options.safe = safe
-    options.max_depth = max_depth
-    options.hooks = <PyObject*> _process_hooks
-    options.inspect = NULL
-    options.allowed = NULL
-    if hooks is not None:
-        if type(hooks) is not _Hooks:
-            raise _errors.bad_option("hooks", "a Hooks or None", hooks)
-        hooks = hooks.by_name
-        options.hooks = <PyObject*> hooks
-    allow = _inspection.names(allow) if allow is not _nothing else _allow_nothing
-    options.allow = <PyObject*> allow
+    cdef dict names = names_of(allow), by_name = hooks_of(hooks)
+    cdef Options options = options_of(safe, max_depth, names, by_name)
     if type(data) is bytes:
         return taken(decode_frame(
             fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), <PyObject*> data, False, &options))
@@ -192,9 +198,11 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     try:
         view = memoryview(data)
     except TypeError:
-        if hasattr(data, "__arrow_c_array__"):
-            return decode_row(ArrowRow(data), &options)
-        raise _errors.not_readable(data) from None
+        if not exports_rows(data):
+            raise _errors.not_readable(data) from None
+        view = None
+    if view is None:
+        return decode_row(only_row(data), 0, &options)
     PyObject_GetBuffer(view, &buffer, PyBUF_SIMPLE)
     try:
         return taken(decode_frame(

@@ -17,6 +17,9 @@ cdef class Packed:
 # New reference.  Steals the owners of columns.bodies, also on error, and leaves columns.bodies empty.
 cdef object packed_new(Columns* columns, int flags)
 
+# New reference: the elements of a body that is to be gathered.
+cdef bytes gathered(const Body* body)
+
 # New reference: the frame in one bytes object.  The owners of columns.bodies stay the caller's.
 cdef object frame_to_bytes(Columns* columns, int flags)
 

@@ -9,6 +9,12 @@ class ArrowArrayExportable(Protocol):
 
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
+@type_check_only
+class ArrowStreamExportable(Protocol):
+    """What exports a stream of arrays through the Arrow PyCapsule interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
 HEADER_SIZE: Final[int]
 MAGIC: Final[bytes]
 

@@ -103,6 +103,12 @@ cdef int _gather(const Body* body, char* out) except -1:
     return 0
 
 
+cdef bytes gathered(const Body* body):
+    cdef bytes block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> body.size)
+    _gather(body, PyBytes_AS_STRING(block))   # may let other threads run
+    return block
+
+
 cdef void _copy(const Body* bodies, Py_ssize_t count, char* out) noexcept nogil:
     cdef Py_ssize_t i, size, padded
     for i in range(count):
@@ -495,9 +501,7 @@ cdef int _materialise(Packed self) except -1:
         if self.bodies[i].gather:
             if owners is None:
                 owners = list(held)
-            block = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> self.bodies[i].size)
-            _gather(&self.bodies[i], PyBytes_AS_STRING(block))   # may let other threads run
-            owners[i] = block
+            owners[i] = gathered(&self.bodies[i])
     if owners is None:
         return 0
     fresh = tuple(owners)

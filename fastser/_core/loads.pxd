@@ -1,0 +1,25 @@
+"""The options of a call, and the object of one Arrow row."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from fastser._core.arrow_in cimport RowBatch
+
+
+cdef struct Options:
+    bint safe
+    PyObject* allow           # a dict of names to classes; borrowed, as the others
+    Py_ssize_t max_depth
+    PyObject* hooks           # a dict of names to hooks
+    PyObject* inspect         # of Decoder
+    PyObject* allowed         # of Decoder
+
+
+# New reference: a dict for options.allow, a dict for options.hooks, of what users pass.
+cdef dict names_of(object allow)
+cdef dict hooks_of(object hooks)
+
+# Those of one walk; the dicts are borrowed.
+cdef Options options_of(bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept
+
+cdef object decode_row(RowBatch batch, int64_t index, Options* options)
