@@ -179,6 +179,10 @@ class Hooks:
 # with. They are imported when the first object of such a class is packed or read; what users register comes first.
 INTEGRATIONS = {
     "dlpack": "fastser.integrations.dlpack",
+    "arrow": "fastser.integrations.arrow",
+    "nanoarrow": "fastser.integrations.nanoarrow",
+    "polars": "fastser.integrations.polars",
+    "pyarrow": "fastser.integrations.pyarrow",
     "torch": "fastser.integrations.torch",
 }
 
