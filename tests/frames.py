@@ -28,7 +28,7 @@ TEXT, SURROGATE_TEXT, TEXT_REF, BYTES, BYTEARRAY, BODY_TEXT, BODY_BYTES, BODY_BY
 DATETIME, DATETIME_ZONED, DATE, TIME, TIME_ZONED, TIMEDELTA, LONG_TIMEDELTA, UTC, TIMEZONE, ZONEINFO = range(24, 34)
 DECIMAL, UUID, RANGE, SLICE = 34, 35, 36, 37
 LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS, NAMED_ROWS, INSTANCES = range(40, 50)
-ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, PICKLE, HOOK, MEMORY = range(50, 59)
+ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, PICKLE, HOOK, MEMORY, ARROW = range(50, 60)
 GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF = 60, 61, 62, 63, 64, 65
 INLINE, BUFFER, SAME, OF, PADDED = 0, 1, 2, 3, 4  # where a body lies
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16  # parts of calls
@@ -507,6 +507,12 @@ class _Reader:
         return self.set(self.number(n), made)
 
     tag_58 = lambda self, n: self.set(self.number(n), [memoryview(self.body()) for _ in range(n)])
+
+    def tag_59(self, n):
+        first = self.number(n)
+        descriptions = self.items(n)
+        parts = [(description, [self.body() for _ in range(self.varint())]) for description in descriptions]
+        return self.set(first, [self.hooks[ARROW](*part) for part in parts])
 
     tag_60 = lambda self, n: [self.items(1)[0] for _ in range(n)]
 

@@ -94,7 +94,7 @@ def same_dtype(expected: np.dtype, found: np.dtype, path: Any = None) -> bool:
 def _is_shareable(a: Any) -> bool:
     if isinstance(a, (tuple, frozenset)):
         return len(a) > 0  # the interpreter has one empty tuple
-    return isinstance(a, _SHAREABLE) or type(a) is object or (not isinstance(a, _VALUES) and (hasattr(a, "__dict__") or bool(_slots(a))))
+    return isinstance(a, _SHAREABLE) or type(a) is object or type(a).__name__ == "ArrowData" or (not isinstance(a, _VALUES) and (hasattr(a, "__dict__") or bool(_slots(a))))
 
 
 def _slots(a: Any) -> dict[str, Any]:
@@ -118,6 +118,10 @@ def _parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
     if kind is complex:
         _check(bits(a.real) + bits(a.imag) == bits(b.real) + bits(b.imag), path, a, b)
         return []
+    if kind.__name__ == "ArrowData":
+        (one, lent), (other, borrowed) = a.take_apart(), b.take_apart()
+        _check(one == other, path, one, other)
+        return [(bytes(x), bytes(y), (path, f".buffer({i})")) for i, (x, y) in enumerate(zip(lent, borrowed, strict=True))]
     if isinstance(a, _SEQUENCES):
         _check(len(a) == len(b), path, f"{len(a)} items", f"{len(b)} items")
         parts = [(x, y, (path, f"[{i}]")) for i, (x, y) in enumerate(zip(a, b))]

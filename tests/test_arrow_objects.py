@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -369,3 +370,35 @@ def test_what_only_gives_is_refused_with_its_path():
     duckdb = pytest.importorskip("duckdb")
     with pytest.raises(EncodeError, match=r"DuckDBPyConnection at \$\.r\._con"):
         fastser.dumps({"r": duckdb.sql("select 1 as a")})
+
+
+# --- golden frames -----------------------------------------------------------------------------------------------------
+
+
+def golden():
+    """What the frames under golden/engines hold, which every later version reads; written by golden/write.py."""
+    na = pytest.importorskip("nanoarrow")
+    array = pa.array(["a", None, "text"])
+    table = pa.table({"n": pa.chunked_array([[1, 2], [3]]), "s": array}, metadata={"of": "what"})
+    frame = pl.DataFrame({"n": [1, None], "s": ["x", "longer than twelve characters"]})
+    return {
+        "pyarrow": [array, pa.chunked_array([array, array]), table.to_batches()[0], table, table.schema, table.schema.field(0), array[2]],
+        "polars": [frame, frame["s"], frame.lazy()],
+        "nanoarrow": [na.Array([1, None], na.int32()), na.Schema(na.string()), na.c_array([1.5], na.float64()), na.c_schema(na.bool_())],
+    }
+
+
+@pytest.mark.parametrize("name", ["pyarrow", "polars", "nanoarrow"])
+def test_golden_frames(name):
+    frame = (Path(__file__).parent / "golden" / "engines" / f"{name}.frame").read_bytes()
+    expected, found = golden()[name], fastser.loads(frame)
+    assert [type(x) for x in found] == [type(x) for x in expected]
+    for a, b in zip(expected, found):
+        if name == "polars":
+            assert a.lazy().collect().equals(b.lazy().collect()) if hasattr(a, "lazy") else a.equals(b)
+        elif name == "pyarrow":
+            assert a.equals(b)
+        elif hasattr(a, "__arrow_c_array__"):
+            assert pa.array(a).equals(pa.array(b))
+        else:
+            assert pa.field(a).equals(pa.field(b))

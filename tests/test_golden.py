@@ -59,6 +59,7 @@ def objects():
         "calls": calls(),
         "hooks": hooks(),
         "memory": memory(),
+        "arrow-data": arrow_data(),
         "object-cycles": object_cycles(),
     }
 
@@ -459,6 +460,29 @@ def memory():
     return [Held(b""), Held(b"abc"), b"x", Held(b"de"), Held(bytes(range(256)) * 20), [Held(b"f" * i) for i in range(5)]]
 
 
+def arrow_data():
+    """A schema alone, an array, a stream of two chunks, one of none, and one array twice."""
+
+    def data(kind, schema, nodes, *buffers):
+        return fastser.ArrowData.from_parts((kind, schema, nodes), [np.array(items, dtype) for items, dtype in buffers])
+
+    number = ("l", "n", b"\1\0\0\0\4\0\0\0unit\1\0\0\0m", 2, (), None)
+    text = ("u", "text", None, 2, (), None)
+    record = ("+s", "", None, 0, (number, ("i", "kind", None, 1, (), text)), None)
+    words = (4, 1, 0, (1, 2, 3), (), None)
+    kinds = (3, 0, 1, (0, 4), (), (2, 0, 0, (0, 5, 6), (), None))
+    letters = ([0b1101], "u1"), ([0, 3, 3, 3, 8], "<i4"), ([*b"onethree"], "u1")
+    array = data("array", text, (words,), *letters)
+    chunk = (3, 0, 0, (0,), ((3, -1, 0, (0, 1), (), None), (3, 0, 1, (0, 2), (), (2, 0, 0, (0, 3, 4), (), None))), None)
+    other = (2, 0, 0, (0,), ((2, 0, 0, (0, 5), (), None), (2, 0, 0, (0, 2), (), (2, 0, 0, (0, 3, 4), (), None))), None)
+    columns = ([1, 2, 3], "<i8"), ([0, 1, 0, 1], "<i4"), ([0, 1, 4], "<i4"), ([*b"abcd"], "u1"), ([2**40, -1], "<i8")
+    large = data("array", number, ((1000, 0, 0, (0, 1), (), None),), (range(1000), "<i8"))
+    return [
+        data("schema", record, ()), array, {"stream": data("stream", record, (chunk, other), *columns)},
+        data("stream", number, ()), array, (large, data("array", ("n", "", None, 2, (), None), ((7, 7, 0, (), (), None),))),
+    ]
+
+
 def object_cycles():
     point, other = Point(1, 2), Slots(1, 2)
     point.x, other.a, other.b = other, point, [point]
@@ -561,7 +585,7 @@ def by_hand():
 
 
 OBJECTS = objects() | {name: obj for name, (_, obj) in by_hand().items()}
-HOOKS = {"golden.celsius": Celsius}
+HOOKS = {"golden.celsius": Celsius, frames.ARROW: fastser.ArrowData.from_parts}
 NOT_READ_BY_HAND = {"ring", "named-ring"}
 each_name = pytest.mark.parametrize("name", OBJECTS)
 

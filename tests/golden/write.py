@@ -12,6 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+import test_arrow_objects
 from test_golden import by_hand, objects
 
 import fastser
@@ -19,6 +20,7 @@ import fastser
 
 def main():
     frames = {name: lambda obj=obj: fastser.dumps(obj) for name, obj in objects().items()}
+    frames |= {f"engines/{name}": lambda obj=obj: fastser.dumps(obj) for name, obj in test_arrow_objects.golden().items()}
     frames |= {name: lambda frame=frame: frame for name, (frame, _) in by_hand().items()}
     for name, make in frames.items():
         path = HERE / f"{name}.frame"
