@@ -399,6 +399,21 @@ def not_an_array_type(dtype: object) -> TypeError:
     return TypeError(f"an array in a store needs a dtype whose elements are plain bytes, not {dtype}")
 
 
+# --- the executor ------------------------------------------------------------------------------------------------------
+
+
+def executor_is_down() -> RuntimeError:
+    return RuntimeError("cannot schedule new futures after shutdown")
+
+
+def bad_chunksize(found: object) -> ValueError:
+    return ValueError(f"chunksize must be an int of at least 1, not {reprlib.repr(found)}")
+
+
+def cannot_send(error: BaseException, reason: Exception) -> EncodeError:
+    return EncodeError(f"the task raised a {type_name(error)}, which cannot be packed: {_reason(reason)}")
+
+
 # --- pieces ------------------------------------------------------------------------------------------------------------
 
 

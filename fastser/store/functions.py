@@ -1,0 +1,108 @@
+"""Functions that go by value, packed once for as long as all that they refer to is the same.
+
+cloudpickle takes a lambda, or a function of ``__main__``, together with what it refers to, which takes several times as long as
+the rest of a small task. Most refer to what cannot change in place: constants, modules, what is found by name, and other such
+functions. These are packed again only when something of that was replaced.
+"""
+
+import operator
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from fastser import fallback
+from fastser._core.dumps import dumps
+from fastser._core.loads import loads
+
+_LIMIT = 200  # functions that are remembered
+_CONSTANTS = frozenset([types.NoneType, bool, int, float, complex, str, bytes])
+_BY_NAME = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+
+
+def is_found_by_name(fn: Any) -> bool:
+    """Whether pickle takes a function by its name, and cloudpickle would too."""
+    return type(fn) is types.FunctionType and fallback.reference(fn, "cloudpickle") is not None
+
+
+class PackedFunctions:
+    """What one executor sends in place of functions that go by value."""
+
+    def __init__(self) -> None:
+        self._known: dict[types.FunctionType, tuple[list[Any], bytes]] = {}
+
+    def frame(self, fn: Any) -> bytes | None:
+        """The frame of a function, or None where it has to be packed each time."""
+        if type(fn) is not types.FunctionType:
+            return None
+        try:
+            parts = _parts(fn)
+        except _Changeable:
+            return None
+        before, frame = self._known.get(fn, ((), b""))
+        if len(before) != len(parts) or not all(map(operator.is_, before, parts)):
+            frame = dumps(fn)
+            if len(self._known) >= _LIMIT:
+                self._known.clear()
+            self._known[fn] = parts, frame
+        return frame
+
+
+class UnpackedFunctions:
+    """What these frames are in a worker."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Any] = {}
+
+    def function(self, frame: bytes) -> Any:
+        fn = self._known.get(frame)
+        if fn is None:
+            if len(self._known) >= _LIMIT:
+                self._known.clear()
+            fn = self._known[frame] = loads(frame)
+        return fn
+
+
+class _Changeable(Exception):
+    """A function refers to what can change in place."""
+
+
+def _parts(fn: types.FunctionType) -> list[Any]:
+    """All that a function refers to, in an order that depends on that alone."""
+    parts: list[Any] = [fn]
+    functions = [fn]
+    for function in functions:
+        if function.__dict__ or function.__kwdefaults__:
+            raise _Changeable
+        parts.append(function.__code__)
+        for part in _referred(function):
+            parts.append(part)
+            if type(part) in _CONSTANTS:
+                continue
+            if not isinstance(part, _BY_NAME):
+                raise _Changeable
+            if fallback.reference(part, "cloudpickle") is None:
+                if type(part) is not types.FunctionType:
+                    raise _Changeable
+                if part not in functions:
+                    functions.append(part)
+    return parts
+
+
+def _referred(fn: types.FunctionType) -> Iterator[Any]:
+    yield from fn.__defaults__ or ()
+    for cell in fn.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            raise _Changeable from None
+    for name in _names(fn.__code__):
+        if name in fn.__globals__:
+            yield fn.__globals__[name]
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """What may be global: names of attributes are among them."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if type(constant) is types.CodeType:
+            yield from _names(constant)
