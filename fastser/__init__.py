@@ -34,12 +34,14 @@ from fastser.lazy import __getattr__
 
 if TYPE_CHECKING:
     from fastser.store import ObjectRef, ObjectStore
+    from fastser.store.executor import Executor
 
 __all__ = [
     "ArrowData",
     "DecodeError",
     "DepthError",
     "EncodeError",
+    "Executor",
     "Explanation",
     "FastserError",
     "ForeignRefError",

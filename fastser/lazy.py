@@ -6,7 +6,7 @@ from typing import Any
 
 from fastser import errors
 
-_MODULES = {"ObjectRef": "fastser.store", "ObjectStore": "fastser.store"}
+_MODULES = {"Executor": "fastser.store.executor", "ObjectRef": "fastser.store", "ObjectStore": "fastser.store"}
 
 
 def __getattr__(name: str) -> Any:

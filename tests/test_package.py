@@ -184,6 +184,7 @@ def test_public_names():
         "DecodeError",
         "DepthError",
         "EncodeError",
+        "Executor",
         "Explanation",
         "FastserError",
         "ForeignRefError",

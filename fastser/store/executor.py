@@ -10,7 +10,7 @@ import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -91,7 +91,9 @@ class Executor(concurrent.futures.Executor):
         store: ObjectStore | None = None,
     ) -> None:
         if initializer is not None and not callable(initializer):
-            raise errors.bad_option("initializer", "callable", initializer)
+            raise errors.bad_option("initializer", "callable or None", initializer)
+        if not isinstance(store, ObjectStore | None):
+            raise errors.bad_option("store", "an ObjectStore or None", store)
         self._through = _Through(store)
         self._is_down = False
         self._functions = PackedFunctions()
@@ -313,7 +315,8 @@ class _Through:
                         del self._entries[id(entry.obj)]
             used.clear()
         for entry in unused:
-            self.store.delete(entry.ref)
+            with suppress(errors.StoreClosedError, errors.ObjectNotFoundError):  # whoever owns the store was faster
+                self.store.delete(entry.ref)
 
 
 # By their prefix, those that workers send results to.
@@ -325,8 +328,11 @@ def _close(store: ObjectStore, is_own: bool, prefix: str, process: int) -> None:
         return
     if is_own:
         store.close()
-    else:
-        store.delete_keys(prefix)
+    elif not store.closed:
+        for ref in store.refs():
+            if ref.name.startswith(f"key-{prefix}"):
+                with suppress(errors.ObjectNotFoundError):
+                    store.delete(ref)
 
 
 def _is_small(obj: object) -> bool:

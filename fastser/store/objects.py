@@ -14,7 +14,7 @@ from fastser._core.loads import loads
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 from fastser._core.shared import fetch, lock
 from fastser.store.account import Account
-from fastser.store.directory import OPEN, ROOT, Directory
+from fastser.store.directory import OPEN, ROOT, Directory, names
 from fastser.store.reference import ObjectRef, check_store_name, name_of_key, new_name, new_store_id
 from fastser.store.segments import Segments, exists
 from fastser.store.spill import Spill
@@ -268,13 +268,36 @@ class ObjectStore:
         DecodeError, UnsafeDataError, DepthError
             As for `fastser.loads`.
         """
+        return loads(self.get_frame(ref, mode=mode, timeout=timeout), safe=safe, allow=allow, max_depth=max_depth)
+
+    def get_frame(self, ref: ObjectRef | str, *, mode: Literal["r", "c"] = "r", timeout: float | None = None) -> Any:
+        """The frame of an object, as it was put: what `fastser.loads` takes.
+
+        Parameters
+        ----------
+        ref, mode, timeout
+            As for `get`.
+
+        Returns
+        -------
+        bytes-like
+            Of shared memory, unless it is small.
+
+        Raises
+        ------
+        ObjectNotFoundError, StoreTimeoutError, ForeignRefError
+            As for `get`.
+        """
         name = self._name(ref)
         if mode != "r" and mode != "c":
             raise errors.bad_option("mode", "'r' or 'c'", mode)
         frame = fetch(self._directory.sealed, name, private=mode == "c", touch=self._touch)
-        if frame is None:
-            frame = self._wait(ref, name, mode == "c", timeout)
-        return loads(frame, safe=safe, allow=allow, max_depth=max_depth)
+        return self._wait(ref, name, mode == "c", timeout) if frame is None else frame
+
+    def refs(self) -> list[ObjectRef]:
+        """The objects in the store, in the order in which they were put; those that have a key come last."""
+        self._check_open()
+        return sorted(ObjectRef(self.id, name) for name in {*names(self._directory.sealed), *self._spill.names()})
 
     def delete(self, ref: ObjectRef | str) -> None:
         """Delete an object. It stays valid for who views it; when nobody does, its memory is used again.

@@ -39,6 +39,11 @@ class Spill:
         finally:
             os.close(turn)
 
+    def names(self) -> list[str]:
+        """Of the objects that are spilled."""
+        folder = self._directory.spill
+        return [] if folder is None else [name for name in names(folder) if name != _UNFINISHED]
+
     def _least_recently_used(self) -> list[str]:
         folder = self._directory.sealed
         used = []
