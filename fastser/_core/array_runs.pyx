@@ -20,6 +20,8 @@ from fastser._core.text cimport TEXT_OK, end_item
 
 cdef enum:
     LINE_MIN = 64         # elements: a shorter line of a table is not worth a run of its own
+    ELEMENTS_AHEAD = 8    # of an array, which lie all over the memory
+    SHORT_TEXT = BYTES_BODY_MIN // 4
 
 cnp.import_array()
 fastser_plain_import()
@@ -223,14 +225,12 @@ cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except
     if size == 0:
         return 0
     descend(e, items[0])
-    elements = block_new(e, n * size)
-    for i in range(n):
+    array = elements_of(e, items[0]) if objects and n == 1 else NULL
+    elements = <PyObject**> fastser_array_data(array) if array != NULL else block_new(e, n * size)
+    for i in range(0 if array != NULL else n):
         array = items[i]
         if array_is_gathered(array):
-            copying_may_release_gil(e, array)
-            array = fastser_array_copy(array, ORDER_C)
-            keep(e, <object> array)
-            fastser_decref(array)
+            array = gathered(e, array)
         for j in range(size):
             if objects:
                 element = (<PyObject**> fastser_array_data(array))[j]
@@ -252,6 +252,48 @@ cdef int encode_object_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except
     blocks_leave(e, mark)
     e.depth -= 1
     return 0
+
+
+cdef PyObject* gathered(Encoder* e, PyObject* array) except NULL:
+    """Borrowed: a copy of an array in C order, kept until the call ends."""
+    cdef PyObject* copy
+    copying_may_release_gil(e, array)
+    copy = fastser_array_copy(array, ORDER_C)
+    keep(e, <object> copy)
+    fastser_decref(copy)
+    return copy
+
+
+cdef PyObject* elements_of(Encoder* e, PyObject* array) except? NULL:
+    """Borrowed: the array whose elements can be walked where they lie, as nobody changes them meanwhile; NULL for none.
+
+    That is a copy that was made here, or one of which no element makes Python code run, nor the collector.
+    """
+    cdef PyObject** elements
+    cdef PyObject* last = fastser_str_type
+    cdef PyObject* t
+    cdef Py_ssize_t i, size = fastser_array_size(array)
+    cdef bint ours = array_is_gathered(array)
+    if ours:
+        array = gathered(e, array)
+    else:
+        keep(e, <object> array)
+    elements = <PyObject**> fastser_array_data(array)
+    for i in range(size):
+        if i + ELEMENTS_AHEAD < size:
+            fastser_prefetch(elements[i + ELEMENTS_AHEAD])
+        if elements[i] == NULL:
+            return NULL
+        t = fastser_type(elements[i])
+        if ours:
+            continue
+        if t != last:
+            if t != fastser_str_type and t != fastser_none_type and t != fastser_int_type and t != fastser_float_type and t != fastser_bool_type:
+                return NULL
+            last = t
+        if t == fastser_str_type and fastser_str_length(elements[i]) >= SHORT_TEXT:
+            return NULL    # a body of its own, if it is UTF-8, which may be an exception to find out
+    return array
 
 
 cdef Py_ssize_t line_length(PyObject* array) noexcept:

@@ -4,6 +4,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
+
 
 cdef struct Buffer:
     char* data
@@ -25,6 +27,8 @@ cdef inline int buffer_grow(Buffer* self, size_t extra) noexcept nogil:
     data = <char*> realloc(self.data, capacity)
     if data == NULL:
         return -1
+    if capacity >= HUGE_MIN:
+        fastser_advise_huge(data + self.size, capacity - self.size)
     self.data = data
     self.capacity = capacity
     return 0

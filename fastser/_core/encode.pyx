@@ -3,7 +3,7 @@
 cimport numpy as cnp
 from cpython.datetime cimport import_datetime
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastser._core.array_runs cimport arrays_overlap, encode_arrays
@@ -343,7 +343,10 @@ cdef Py_ssize_t encode_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1
         k += 1
     kind = kind_of(t)
     if k < n and not kind & NUMBERED and items[k] == fastser_none and rest_is_nullable(items + k, n - k, t):
-        return 0
+        if n < GROUPS_MIN:
+            return 0
+        encode_nullable(e, items, n, t)
+        return n
     if kind and k >= RUN_MIN and repeats(e, items, k) and encode_indexed(e, items, k, n):
         return k
     if t == fastser_str_type:
@@ -462,7 +465,7 @@ cdef bint encode_indexed(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t 
     """Write k items as the distinct ones and an index for each, where that pays; whether it did."""
     cdef size_t mark = e.blocks.size
     cdef PyObject** distinct = block_new(e, k)
-    cdef uint64_t* indices = <uint64_t*> block_new(e, k)
+    cdef uint32_t* indices = <uint32_t*> block_new(e, (k >> 1) + 1)
     cdef Py_ssize_t m = distinct_items(e, items, k, distinct, indices)
     if m == 0:
         blocks_drop(e, mark)
@@ -503,8 +506,8 @@ cdef Py_ssize_t encode_mixed(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssiz
     elif count == 2 and (types[0] == fastser_none_type or types[1] == fastser_none_type):
         t = types[1] if types[0] == fastser_none_type else types[0]
         if not kind_of(t) & NUMBERED:
+            blocks_drop(e, mark)
             encode_nullable(e, items, n, t)
-            blocks_leave(e, mark)
             return n
     if count < 2 or count * 4 > n:
         blocks_drop(e, mark)
@@ -527,6 +530,7 @@ cdef Py_ssize_t encode_generic(Encoder* e, PyObject** items, Py_ssize_t n, Py_ss
 
 cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
     """Values of one leaf type and None: a validity bitmap, and the values with something in None's place."""
+    cdef size_t mark = e.blocks.size
     cdef PyObject** filled = block_new(e, n)
     cdef PyObject* filler = NULL
     cdef Py_ssize_t i = 0
@@ -545,6 +549,7 @@ cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t
     write_tag(e, TAG_NULLABLE)
     write_bits(e, items, n, fastser_none, True)
     encode_items(e, filled, n)
+    blocks_leave(e, mark)
     return 0
 
 

@@ -9,6 +9,7 @@ from fastser._core.buffer cimport Buffer, append_u8, append_varint, buffer_appen
 from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_xdecref, new_list
 from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_release, columns_reset
 from fastser._core.memo cimport Memo, memo_clear, memo_entry, memo_release
+from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.shapes cimport Shapes, shapes_clear, shapes_release
 from fastser._core.stack cimport fastser_stack_short, uintptr_t
 from fastser._core.tags cimport *
@@ -65,7 +66,7 @@ cdef struct Block:
 cdef struct Encoder:
     Columns columns
     Memo memo                 # tracking: addresses to numbers; a tree: containers on the path to their depth
-    Memo distinct             # scratch for finding repeated items of a run
+    Buffer distinct           # scratch for finding repeated items of a run
     Memo bodies               # long texts and bytes in `buffers`: addresses to indices
     Memo arrays               # memory that several arrays may lie on: addresses to indices of `spans`
     Buffer spans              # of Span
@@ -174,7 +175,7 @@ cdef inline void encoder_clear(Encoder* e) noexcept:
 cdef inline void encoder_free(Encoder* e) noexcept nogil:
     columns_release(&e.columns)
     memo_release(&e.memo)
-    memo_release(&e.distinct)
+    buffer_release(&e.distinct)
     memo_release(&e.bodies)
     memo_release(&e.arrays)
     buffer_release(&e.spans)
@@ -224,6 +225,8 @@ cdef inline PyObject** block_new(Encoder* e, Py_ssize_t n) except NULL:
     block.items = <PyObject**> malloc((n if n else 1) * sizeof(PyObject*))
     if block.items == NULL:
         raise MemoryError()
+    if n * sizeof(PyObject*) >= HUGE_MIN:
+        fastser_advise_huge(<char*> block.items, n * sizeof(PyObject*))
     if buffer_append(&e.blocks, &block, sizeof(Block)) < 0:
         free(block.items)
         raise MemoryError()

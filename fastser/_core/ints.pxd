@@ -97,7 +97,12 @@ cdef inline Py_ssize_t int_run(Columns* columns, PyObject** items, Py_ssize_t n,
     return i
 
 
-cdef inline int unsigned_run(Columns* columns, const uint64_t* values, Py_ssize_t n, uint64_t largest) noexcept nogil:
+ctypedef fused Unsigned:
+    uint32_t
+    uint64_t
+
+
+cdef inline int unsigned_run(Columns* columns, const Unsigned* values, Py_ssize_t n, uint64_t largest) noexcept nogil:
     """Write lengths or indices as unsigned integers; the size of one in bytes, or -1."""
     cdef uint8_t* to8
     cdef uint16_t* to16

@@ -24,8 +24,9 @@ cdef enum:
     MEMO_KEPT = 14        # log2 of the largest capacity that survives a call
 
 
-cdef inline size_t _memo_slot(Memo* self, const void* key) noexcept nogil:
-    return <size_t> ((<uint64_t> <size_t> key * <uint64_t> 0x9E3779B97F4A7C15) >> self.shift)
+cdef inline size_t address_slot(const void* address, int bits) noexcept nogil:
+    """Where an address belongs in a table of 2 ** bits places."""
+    return <size_t> ((<uint64_t> <size_t> address * <uint64_t> 0x9E3779B97F4A7C15) >> (64 - bits))
 
 
 cdef inline int memo_resize(Memo* self, int bits) noexcept nogil:
@@ -40,7 +41,7 @@ cdef inline int memo_resize(Memo* self, int bits) noexcept nogil:
     self.shift = 64 - bits
     for i in range(old_size):
         if old[i].key != NULL:
-            at = _memo_slot(self, old[i].key)
+            at = address_slot(old[i].key, bits)
             while entries[at].key != NULL:
                 at = (at + 1) & self.mask
             entries[at] = old[i]
@@ -54,7 +55,7 @@ cdef inline MemoEntry* memo_entry(Memo* self, const void* key) noexcept nogil:
     if self.count * 2 >= self.mask:
         if memo_resize(self, MEMO_SMALLEST if self.entries == NULL else 65 - self.shift) < 0:
             return NULL
-    at = _memo_slot(self, key)
+    at = address_slot(key, 64 - self.shift)
     while self.entries[at].key != key:
         if self.entries[at].key == NULL:
             self.entries[at].key = key

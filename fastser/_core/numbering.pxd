@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 
 from fastser._core.capi cimport fastser_frozenset_type, fastser_is_tuple, fastser_refcount, fastser_type
 from fastser._core.encoder cimport *
-from fastser._core.ints cimport unsigned_run
+from fastser._core.ints cimport Unsigned, unsigned_run
 from fastser._core.kinds cimport NUMBERED, kind_of
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.tags cimport *
@@ -151,7 +151,7 @@ cdef inline int write_references(Encoder* e, PyObject** items, Py_ssize_t n) exc
     return 0
 
 
-cdef inline int write_unsigned(Encoder* e, const uint64_t* values, Py_ssize_t n, uint64_t largest) except -1:
+cdef inline int write_unsigned(Encoder* e, const Unsigned* values, Py_ssize_t n, uint64_t largest) except -1:
     """Lengths or indices, as one varint where there is one."""
     cdef int size
     if n == 1:

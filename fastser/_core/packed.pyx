@@ -18,6 +18,7 @@ from fastser._core.arrow_out cimport array_export, schema_export
 from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
 from fastser._core.columns cimport Body, Columns, View, columns_bodies, columns_body_count
 from fastser._core.frame cimport *
+from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.tags cimport *
 
 from pickle import PickleBuffer
@@ -27,28 +28,8 @@ cnp.import_array()
 
 cdef extern from *:
     """
-    #if defined(__linux__)
-    #include <sys/mman.h>
-    #endif
-    #include <stdint.h>
-
-    /* Page faults cost four times what the copy itself does; huge pages make them rare.  The memory
-       has not been touched yet, and a system that has no huge pages left just goes on without. */
-    static inline void fastser_advise_huge(char *data, size_t size) {
-    #if defined(__linux__) && defined(MADV_HUGEPAGE)
-        const uintptr_t page = (uintptr_t) 2 << 20;
-        const uintptr_t start = ((uintptr_t) data + page - 1) & ~(page - 1);
-        const uintptr_t end = ((uintptr_t) data + size) & ~(page - 1);
-        if (end > start)
-            (void) madvise((void *) start, end - start, MADV_HUGEPAGE);
-    #else
-        (void) data; (void) size;
-    #endif
-    }
-
     #define fastser_memory_buffer(view) PyMemoryView_GET_BUFFER(view)
     """
-    void fastser_advise_huge(char* data, size_t size) noexcept nogil
     Py_buffer* fastser_memory_buffer(object view)
 
 
@@ -78,7 +59,6 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    HUGE_MIN = 4 << 20         # below, the system call costs what the saved page faults do
     NOGIL_MIN = 256 << 10      # below, giving up the GIL and taking it again costs more than the copy
     MERGE_BELOW = 4096         # buffers() copies smaller bodies together with the padding around them
 

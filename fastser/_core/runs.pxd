@@ -2,15 +2,15 @@
 
 from cpython.datetime cimport PyDateTime_DATE_GET_FOLD, PyDateTime_TIME_GET_FOLD
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastser._core.arrays cimport arrays_alike, fastser_array_type, fastser_dtype_code, fastser_scalar_descr
-from fastser._core.buffer cimport append_varint, buffer_extend
+from fastser._core.buffer cimport append_varint, buffer_extend, buffer_release
 from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.kinds cimport *
-from fastser._core.memo cimport MemoEntry, memo_clear, memo_entry
+from fastser._core.memo cimport address_slot
 from fastser._core.scalars cimport fastser_datetime_zone, fastser_time_zone, room, timedelta_is_long
 from fastser._core.tags cimport *
 from fastser._core.text cimport utf8_room
@@ -18,6 +18,7 @@ from fastser._core.text cimport utf8_room
 
 cdef enum:
     RUN_MIN = 16          # a shorter run that does not reach the end is not worth its own tag
+    DISTINCT_SMALLEST = 6 # log2 of the first capacity
 
 
 cdef inline bint is_worth_it(Py_ssize_t k, Py_ssize_t n) noexcept:
@@ -109,30 +110,58 @@ cdef inline bint repeats(Encoder* e, PyObject** items, Py_ssize_t n) noexcept:
     return shared >= 4
 
 
+cdef inline uint32_t* distinct_table(Encoder* e, PyObject** distinct, Py_ssize_t m, int bits) except NULL:
+    """A table of 2 ** bits places for the m distinct items so far: 0 where it is free, else 1 + their position."""
+    cdef size_t i, at, mask = (<size_t> 1 << bits) - 1
+    cdef uint32_t* table
+    e.distinct.size = 0
+    table = <uint32_t*> room(buffer_extend(&e.distinct, (mask + 1) * sizeof(uint32_t)))
+    memset(table, 0, (mask + 1) * sizeof(uint32_t))
+    for i in range(<size_t> m):
+        at = address_slot(distinct[i], bits)
+        while table[at]:
+            at = (at + 1) & mask
+        table[at] = <uint32_t> (i + 1)
+    return table
+
+
 cdef inline Py_ssize_t distinct_items(
-    Encoder* e, PyObject** items, Py_ssize_t k, PyObject** distinct, uint64_t* indices,
+    Encoder* e, PyObject** items, Py_ssize_t k, PyObject** distinct, uint32_t* indices,
 ) except -1:
-    """The distinct ones of k items and an index for each; how many are distinct, 0 where that does not pay."""
-    cdef MemoEntry* entry
+    """The distinct ones of k items and an index for each; how many are distinct, 0 where that does not pay.
+
+    The table holds positions, not items: what is looked up again and again stays in the processor's caches.
+    """
     cdef Py_ssize_t i, m = 0, check = 1024
-    memo_clear(&e.distinct)
+    cdef int bits = DISTINCT_SMALLEST
+    cdef size_t at
+    cdef uint32_t* table
+    if <uint64_t> k > <uint64_t> 0xFFFFFFFF:
+        return 0
+    table = distinct_table(e, distinct, 0, bits)
     for i in range(k):
         if i == check:
             # Few repeats among so many: distinct objects that something else refers to as well.
             if m > i - (i >> 7):
                 break
             check *= 8
-        entry = memo_entry(&e.distinct, items[i])
-        if entry == NULL:
-            raise MemoryError()
-        if entry.value < 0:
-            entry.value = m
+        at = address_slot(items[i], bits)
+        while table[at] and distinct[table[at] - 1] != items[i]:
+            at = (at + 1) & ((<size_t> 1 << bits) - 1)
+        if not table[at]:
             distinct[m] = items[i]
             m += 1
-        indices[i] = entry.value
+            table[at] = <uint32_t> m
+            if <size_t> m * 2 > <size_t> 1 << bits:
+                indices[i] = <uint32_t> (m - 1)
+                bits += 2
+                table = distinct_table(e, distinct, m, bits)
+                continue
+        indices[i] = table[at] - 1
     else:
         i = k
-    memo_clear(&e.distinct)
+    if e.distinct.capacity > SCRATCH_KEPT:
+        buffer_release(&e.distinct)
     if i < k or m + (m >> 1) > k:
         return 0
     return m

@@ -63,6 +63,7 @@ cdef extern from *:
 
 
 cdef enum:
+    TEXT_AHEAD = 8         # items: text is read from all over the memory
     TEXT_OK = 1
     TEXT_SURROGATES = 0    # not UTF-8
     TEXT_MEMORY = -1
@@ -168,6 +169,8 @@ cdef inline Py_ssize_t text_run(Columns* columns, PyObject** items, Py_ssize_t n
         return n
     cdef int32_t* offsets = <int32_t*> (columns.text_offsets.data + columns.text_offsets.size)
     for i in range(n):
+        if i + TEXT_AHEAD < n:
+            fastser_prefetch(items[i + TEXT_AHEAD])
         o = items[i]
         if fastser_type(o) != fastser_str_type:
             break
