@@ -183,7 +183,8 @@ def rows_in_use() -> ValueError:
 
 def not_a_capsule(name: str, found: object) -> TypeError:
     """`found` is whatever a producer gave instead of a PyCapsule with that name."""
-    return TypeError(f"expected a PyCapsule named {name!r} from the producer of Arrow data, found {reprlib.repr(found)}")
+    what = repr(found) if type(found).__name__ == "PyCapsule" else brief(found)
+    return TypeError(f"expected a PyCapsule named {name!r} from the producer of Arrow data, found {what}")
 
 
 def not_capsules(found: object) -> TypeError:

@@ -59,12 +59,6 @@ def _list_view(type_, offset_type):
     return type_.from_arrays(offsets, sizes, pa.array(range(43)), mask=validity)
 
 
-def _extension(storage, name, metadata):
-    """An extension type that nobody registered: only its field's metadata tells of it."""
-    field = pa.field("column", storage.type, metadata={"ARROW:extension:name": name, "ARROW:extension:metadata": metadata})
-    return pa.record_batch([storage], schema=pa.schema([field]))
-
-
 _day = datetime.date(2024, 2, 29)
 _moment = datetime.datetime(2024, 2, 29, 12, 30, 15)
 _strings = ["", "a", None, "text", "é" * 9, "a text that no view holds itself", "日本"]
@@ -151,8 +145,6 @@ ARRAYS = {
     ),
 }
 
-# The layouts of the interface that pyarrow's arrays do not have: tDs ... are there, months and days are not.
-UNKNOWN_EXTENSION = _extension(_integers, "somebody.unknown", b"\0\xff")
 
 
 def variants(array):
@@ -175,5 +167,6 @@ def table():
     columns = {name: array for name, array in ARRAYS.items() if len(array) == COUNT}
     fields = [pa.field(name, array.type) for name, array in columns.items()]
     fields[1] = fields[1].with_metadata({"unit": "m", "": b"\xff\0"})
+    fields[2] = fields[2].with_metadata({"ARROW:extension:name": "nobody.knows", "ARROW:extension:metadata": b"\xff\0"})
     whole = pa.Table.from_arrays([pa.chunked_array([array]) for array in columns.values()], schema=pa.schema(fields, {"about": "samples"}))
     return pa.concat_tables([whole.slice(0, 10), whole.slice(10, 1), whole.slice(11)])

@@ -68,8 +68,8 @@ cdef class ArrowData:
         free(self.arrays)
         arena_free(&self.arena)
 
-    @staticmethod
-    def from_producer(producer, *, kind=None):
+    @classmethod
+    def from_producer(cls, producer, *, kind=None):
         """Take the data of a producer, without a copy; a stream is read to its end.
 
         Parameters
@@ -128,8 +128,8 @@ cdef class ArrowData:
             check_schema(&self.schema, 1, NULL)
         return self
 
-    @staticmethod
-    def from_parts(description, buffers, full=False):
+    @classmethod
+    def from_parts(cls, description, buffers, full=False):
         """Put together what `take_apart` returned; the buffers are viewed, not copied.
 
         Parameters
