@@ -1,4 +1,4 @@
-"""python -m fastser: what packing an object of a module does, from the command line."""
+"""python -m fastser: what packing an object of a module does, and what is in object stores, from the command line."""
 
 import argparse
 import io
@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 
 import fastser
+from fastser.store.command import add_to
 
 _TARGET = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<attribute>\w+(?:\.\w+)*)(?P<call>\(\))?")
 
@@ -25,13 +26,21 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--no-track-refs", dest="track_refs", action="store_false", help="as dumps(track_refs=False)")
     command.add_argument("--max-depth", type=int, default=1000, metavar="N", help="as dumps(max_depth=N)")
     command.add_argument("--fallback", choices=["cloudpickle", "pickle", "none"], default="cloudpickle", help="as dumps(fallback=...)")
+    command.set_defaults(run=_explain, command=command)
+    about = "list, describe and remove object stores"
+    add_to(commands.add_parser("store", help=about, description=f"{about.capitalize()}."))
     options = parser.parse_args(arguments)
     try:
-        obj = _find(options.target)
-        fallback = None if options.fallback == "none" else options.fallback
-        explanation = fastser.explain(obj, track_refs=options.track_refs, max_depth=options.max_depth, fallback=fallback)
-    except (_NotFound, OverflowError) as error:
-        command.exit(2, f"{command.prog}: error: {error}\n")
+        code: int = options.run(options)
+    except (_NotFound, OverflowError, fastser.StoreError) as error:
+        options.command.exit(2, f"{options.command.prog}: error: {error}\n")
+    return code
+
+
+def _explain(options: argparse.Namespace) -> int:
+    obj = _find(options.target)
+    fallback = None if options.fallback == "none" else options.fallback
+    explanation = fastser.explain(obj, track_refs=options.track_refs, max_depth=options.max_depth, fallback=fallback)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths hold any text
     print(explanation)

@@ -161,7 +161,7 @@ def test_the_size_of_a_small_frame_is_as_told(page):
 
 # --- docstrings --------------------------------------------------------------------------------------------------------
 
-MODULES = ["fastser.api", "fastser.errors", "fastser.fallback", "fastser.locate", "fastser._core.packed"]
+MODULES = ["fastser.api", "fastser.errors", "fastser.fallback", "fastser.locate", "fastser._core.packed", "fastser._core.shared", "fastser.store.stats"]
 
 
 def documented():
