@@ -36,11 +36,11 @@ class Directory:
     """
 
     def __init__(self, name: str) -> None:
+        self._opened: list[int] = []
         self.name = name
         self.path = _path(name)
         self.spill = None
         self.info: dict[str, object] = {}
-        self._opened: list[int] = []
         self.fd = self._open(self.path)
 
     def __del__(self) -> None:
@@ -181,25 +181,21 @@ class Directory:
                 return os.rmdir(folder, dir_fd=self.fd)
 
 
-def discard(folder: int, name: str, *, truncate: bool) -> bool:
-    """Remove a file; return whether nobody viewed it.
+def discard(folder: int, name: str, *, truncate: bool) -> None:
+    """Remove a file.
 
-    The memory goes at once, though writers may still map it, unless somebody views it. A file in the folder ``new`` must not be
+    Its memory goes at once, though writers may still map it, unless somebody views it. A file in the folder ``new`` must not be
     truncated: a process that was forked while it was written may still write to it.
     """
-    try:
+    with suppress(OSError):  # no file, or nothing of ours
         fd = os.open(name, OPEN, dir_fd=folder)
-    except FileNotFoundError:
-        return False
-    try:
-        unviewed = lock(fd, exclusive=True, wait=False)
-        if truncate and unviewed:
-            os.ftruncate(fd, 0)
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
-        return unviewed
-    finally:
-        os.close(fd)
+        try:
+            if truncate and lock(fd, exclusive=True, wait=False):
+                os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def names(folder: int) -> list[str]:
