@@ -376,7 +376,7 @@ def memory_full(path: str, needed: int) -> StoreFullError:
     return StoreFullError(f"{path} is full: {needed} bytes are needed")
 
 
-def put_timed_out(ref: object, timeout: float) -> StoreTimeoutError:
+def put_timed_out(ref: object, timeout: float | None) -> StoreTimeoutError:
     return StoreTimeoutError(f"{ref} was still being put after {timeout} seconds")
 
 

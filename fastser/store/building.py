@@ -1,6 +1,7 @@
 """Arrays that are built where they will lie: in the memory of the store."""
 
 import math
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _ALIGNMENT = 64  # of buffers in a frame
 
 
-class StoredArray(np.ndarray):  # type: ignore[type-arg]
+class StoredArray(np.ndarray[Any, Any]):
     """An array in a store that is being built. Its views and what is computed from it have no `ref`."""
 
     ref: ObjectRef | None = None
@@ -27,7 +28,7 @@ class StoredArray(np.ndarray):  # type: ignore[type-arg]
 class ArrayBuilder:
     """The context of `ObjectStore.create_array`."""
 
-    def __init__(self, segments: Segments, ref: ObjectRef, shape: "npt.ArrayLike", dtype: "npt.DTypeLike", order: Literal["C", "F"]) -> None:
+    def __init__(self, segments: Segments, ref: ObjectRef, shape: int | Iterable[int], dtype: "npt.DTypeLike", order: Literal["C", "F"]) -> None:
         self._segments = segments
         self._ref = ref
         self._dtype = np.dtype(dtype)
@@ -58,7 +59,7 @@ class ArrayBuilder:
         size = math.prod(self._shape) * self._dtype.itemsize
         start = HEADER + self._nbytes - -(-size // _ALIGNMENT) * _ALIGNMENT
         self._mapping = Mapping(segment.fd, segment.size, 0, HEADER + self._nbytes, writable=True)
-        array = StoredArray(self._shape, self._dtype, self._mapping, start, order=self._order)
+        array = StoredArray(self._shape, self._dtype, memoryview(self._mapping), start, order=self._order)
         with memoryview(self._mapping) as memory:
             memory[:HEADER] = segment_header(segment.name, self._nbytes)
             position = HEADER

@@ -7,6 +7,7 @@ lock is granted, nobody is left.
 import os
 import stat
 from contextlib import suppress
+from typing import TypedDict, cast
 
 from fastser import errors
 from fastser._core.dumps import dumps
@@ -22,6 +23,16 @@ CREATE = OPEN | os.O_CREAT | os.O_EXCL
 _FOLDERS = ("new", "sealed", "free")
 
 
+class Info(TypedDict):
+    """What a store was created with."""
+
+    id: str
+    capacity: int
+    spill: str | None  # the directory of its spilled objects
+    owner: int  # the process that created it
+    created: float
+
+
 class Directory:
     """The open directory of one store. Its descriptors are closed with the last reference to it.
 
@@ -31,16 +42,15 @@ class Directory:
         Descriptors of the directory and of its folders.
     spill : int or None
         Descriptor of the directory of spilled objects.
-    info : dict
-        What the store was created with.
+    info : Info
     """
 
     def __init__(self, name: str) -> None:
         self._opened: list[int] = []
         self.name = name
         self.path = _path(name)
-        self.spill = None
-        self.info: dict[str, object] = {}
+        self.spill: int | None = None
+        self.info: Info
         self.fd = self._open(self.path)
 
     def __del__(self) -> None:
@@ -48,7 +58,7 @@ class Directory:
             os.close(fd)
 
     @classmethod
-    def create(cls, name: str, info: dict[str, object]) -> "Directory":
+    def create(cls, name: str, info: Info) -> "Directory":
         """Make the directory of a store, or take the place of one whose processes are all dead."""
         while True:
             with suppress(FileExistsError):
@@ -133,7 +143,7 @@ class Directory:
 
     # --- contents ----------------------------------------------------------------------------------------------------
 
-    def _fill(self, info: dict[str, object]) -> None:
+    def _fill(self, info: Info) -> None:
         self.info = info
         # Written before the directory of spilled objects is made, and renamed last: whoever clears up finds all that there is.
         with open("making", "xb", opener=self._opener) as file:
@@ -146,9 +156,9 @@ class Directory:
             os.mkdir(info["spill"], 0o700)
         os.rename("making", "store", src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
-    def _read_info(self, name: str) -> dict[str, object]:
+    def _read_info(self, name: str) -> Info:
         with open(name, "rb", opener=self._opener) as file:
-            return loads(file.read(), safe=True)
+            return cast(Info, loads(file.read(), safe=True))
 
     def _opener(self, name: str, flags: int) -> int:
         return os.open(name, flags | _NO_LINK, 0o600, dir_fd=self.fd)

@@ -1,5 +1,6 @@
 """The object store: objects put once by one process, and read by all others without a copy."""
 
+import math
 import os
 import re
 import time
@@ -54,6 +55,17 @@ class ObjectStore:
     >>> weights[-1], weights.flags.writeable
     (np.int64(99999), False)
     """
+
+    name: str
+    id: str
+    capacity: int
+    _directory: Directory
+    _account: Account
+    _spill: Spill
+    _segments: Segments
+    _touch: bool
+    _builders: "weakref.WeakSet[ArrayBuilder]"
+    _finish: "weakref.finalize[..., ObjectStore]"
 
     def __init__(self) -> None:
         raise TypeError("stores are made by ObjectStore.create and ObjectStore.attach")
@@ -126,14 +138,14 @@ class ObjectStore:
     def _over(cls, directory: Directory, owner: bool) -> "ObjectStore":
         self = cls.__new__(cls)
         self.name = directory.name
-        self.id: str = directory.info["id"]
-        self.capacity: int = directory.info["capacity"]
+        self.id = directory.info["id"]
+        self.capacity = directory.info["capacity"]
         self._directory = directory
         self._account = Account(directory)
         self._spill = Spill(directory, self._account)
         self._segments = Segments(directory, self._account, self._spill)
         self._touch = directory.spill is not None  # when objects were used is asked for by nothing else
-        self._builders: weakref.WeakSet[ArrayBuilder] = weakref.WeakSet()
+        self._builders = weakref.WeakSet()
         self._finish = weakref.finalize(self, _finish, directory, self._account, os.getpid() if owner else None)
         _STORES.add(self)
         return self
@@ -272,7 +284,7 @@ class ObjectStore:
         """
         return loads(self.get_frame(ref, mode=mode, timeout=timeout), safe=safe, allow=allow, max_depth=max_depth)
 
-    def get_frame(self, ref: ObjectRef | str, *, mode: Literal["r", "c"] = "r", timeout: float | None = None) -> Any:
+    def get_frame(self, ref: ObjectRef | str, *, mode: Literal["r", "c"] = "r", timeout: float | None = None) -> "Buffer":
         """The frame of an object, as it was put: what `fastser.loads` takes.
 
         Parameters
@@ -324,7 +336,7 @@ class ObjectStore:
             raise errors.object_not_found(ref)
 
     def create_array(
-        self, shape: "npt.ArrayLike", dtype: "npt.DTypeLike" = float, *, order: Literal["C", "F"] = "C", key: str | None = None
+        self, shape: int | Iterable[int], dtype: "npt.DTypeLike" = float, *, order: Literal["C", "F"] = "C", key: str | None = None
     ) -> "ArrayBuilder":
         """Build an array where it will lie, in shared memory.
 
@@ -407,9 +419,9 @@ class ObjectStore:
             raise errors.foreign_ref(ref, self.name)
         return ref.name
 
-    def _wait(self, ref: ObjectRef | str, name: str, private: bool, timeout: float | None) -> object:
+    def _wait(self, ref: ObjectRef | str, name: str, private: bool, timeout: float | None) -> "Buffer":
         """The frame of an object that was not sealed when one looked."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         while True:
             being_put = self._is_being_put(name)  # asked first: it may be sealed in between
@@ -418,17 +430,18 @@ class ObjectStore:
                 return frame
             if not being_put:
                 raise errors.object_not_found(ref)
-            left = pause if deadline is None else deadline - time.monotonic()
+            left = deadline - time.monotonic()
             if left <= 0:
                 raise errors.put_timed_out(ref, timeout)
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _find(self, name: str, private: bool) -> object:
+    def _find(self, name: str, private: bool) -> "Buffer | None":
         # What is spilled is complete there before it goes here.
-        frame = fetch(self._directory.sealed, name, private=private, touch=self._touch)
-        if frame is None and self._directory.spill is not None:
-            frame = fetch(self._directory.spill, name, private=private)
+        directory = self._directory
+        frame = fetch(directory.sealed, name, private=private, touch=self._touch)
+        if frame is None and directory.spill is not None:
+            frame = fetch(directory.spill, name, private=private)
         return frame
 
     def _is_being_put(self, name: str) -> bool:
