@@ -27,6 +27,7 @@ cdef struct ListColumn:
     int item_layout
     ArrowArray* items
     const uint8_t* item_validity
+    int64_t content_size             # of text and binaries that are no views: the last offset of all
 
 
 cdef class RowBatch:

@@ -303,6 +303,10 @@ cdef int _open_column(ListColumn* column, ArrowArray* array, int layout, int ite
     column.item_layout = item_layout
     column.items = items
     column.item_validity = _validity(items)
+    if item_layout == SMALL or item_layout == LARGE:
+        column.content_size = 0
+        if items.length:
+            column.content_size = _offset(_buffer(items, 1, True, place), item_layout == LARGE, items.offset + items.length)
     return 0
 
 
@@ -450,8 +454,8 @@ cdef int _strings(
     offsets = <const char*> _buffer(array, 1, True, place) + items.start * width
     first = _offset(offsets, is_large[0], 0)
     last = _offset(offsets, is_large[0], items.count)
-    if _absurd(first) or _absurd(last) or last < first:
-        raise errors.bad_row("offsets that grow", f"{first} first, {last} last", place)
+    if first < 0 or last < first or last > items.column.content_size:
+        raise errors.bad_row(f"offsets that grow to {items.column.content_size}", f"{first} first, {last} last", place)
     data = <const char*> _buffer(array, 2, last > first, place)
     if <size_t> offsets % width:
         offsets = _new_copy(self, offsets, (items.count + 1) * width)
@@ -473,8 +477,8 @@ cdef const char* _piece(Items* items, int64_t index, int64_t* length, str place)
     data = <const char*> array.buffers[2]
     start = _offset(offsets, wide, items.start + index)
     end = _offset(offsets, wide, items.start + index + 1)
-    if start < 0 or end < start or _absurd(end) or (data == NULL and end > start):
-        raise errors.bad_row("offsets that grow", f"{start} to {end}", f"{place}, position {index}")
+    if start < 0 or end < start or end > items.column.content_size or (data == NULL and end > start):
+        raise errors.bad_row(f"offsets that grow to {items.column.content_size}", f"{start} to {end}", f"{place}, position {index}")
     length[0] = end - start
     return <const char*> fastser_zeros if data == NULL else data + start
 
