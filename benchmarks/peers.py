@@ -7,6 +7,7 @@ import pickle
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 
 import cloudpickle
 
@@ -107,6 +108,27 @@ def _arrow_tensor(module):
                       {"dumps": dumps, "loads": lambda frame: ipc.read_tensor(module.BufferReader(frame))})
 
 
+def _arrow_ipc(module):
+    """Tables as a stream of record batches."""
+    def dumps(table):
+        sink = module.BufferOutputStream()
+        with module.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue()
+
+    return Contestant("arrow-ipc", "dumps(value)", "open_stream(frame).read_all()", {"dumps": dumps, "open_stream": module.ipc.open_stream})
+
+
+def _polars_ipc(module):
+    """Frames as Polars writes them itself."""
+    def dumps(frame):
+        sink = BytesIO()
+        frame.write_ipc(sink)
+        return sink.getvalue()
+
+    return Contestant("polars-ipc", "dumps(value)", "read_ipc(frame)", {"dumps": dumps, "read_ipc": module.read_ipc})
+
+
 def _pickle_out_of_band(module):
     return Contestant("pickle-out-of-band", "dumps(value)", "loads(frame)",
                       {"dumps": dumps_out_of_band, "loads": loads_out_of_band})
@@ -126,6 +148,8 @@ PEERS = {
     "pyfory": ("pyfory", _pyfory),
     "cbor2": ("cbor2", _cbor2),
     "arrow-tensor": ("pyarrow", _arrow_tensor),
+    "arrow-ipc": ("pyarrow", _arrow_ipc),
+    "polars-ipc": ("polars", _polars_ipc),
 }
 
 

@@ -134,6 +134,8 @@ def _same(a, b, there: dict, back: dict) -> bool:
         return bytes(a) == bytes(b)
     if isinstance(a, np.ndarray):
         return _same_array(a, b, there, back)
+    if kind.__module__.partition(".")[0] in ("pyarrow", "polars") and hasattr(kind, "equals"):
+        return _schema(a) == _schema(b) and a.equals(b)
     if kind is FunctionType:
         return _same_function(a, b, there, back)
     first, second = reduced(a), reduced(b)
@@ -147,6 +149,10 @@ def _same(a, b, there: dict, back: dict) -> bool:
         and _same(setter, other_setter, there, back)
         and all(_same_items(x, y, there, back) for x, y in zip(lists, other_lists) if x or y)
     )
+
+
+def _schema(data):
+    return getattr(data, "schema", None) or getattr(data, "dtype", None) or getattr(data, "type", None)
 
 
 def _is_local(item) -> bool:

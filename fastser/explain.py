@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate
+from fastser._core.arrow_data import ArrowData
 from fastser._core.dumps import pack
 from fastser.fallback import _REFUSALS as REFUSALS, Plan, declined, reduce, reference
 from fastser.locate import Part, Parts, Word
@@ -178,7 +179,7 @@ _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _SETS = frozenset(map(id, (set, frozenset)))
 _TIMES = frozenset(map(id, (datetime.datetime, datetime.time)))
 _NOT_NUMBERED = _TIMES | set(map(id, (slice, range, np.void, np.record)))
-_UNITS = frozenset(map(id, (range, bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer)))
+_UNITS = frozenset(map(id, (range, bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer, ArrowData)))
 _LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - set(map(id, (dict, np.ndarray)))
 _ENDLESS = "not looked into: reducers within reducers make too many objects"
 _EMPTY: tuple[()] = ()

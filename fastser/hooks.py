@@ -17,12 +17,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors
+from fastser._core.arrow_data import ArrowData
 
 # What the core packs before any hook is looked for.
 _NATIVE: frozenset[type] = frozenset(
     [type(None), type(...), type(NotImplemented), bool, int, float, complex, str, bytes, bytearray]
     + [list, tuple, dict, set, frozenset, range, slice, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, UUID]
-    + [np.ndarray, np.record]
+    + [np.ndarray, np.record, ArrowData]
     + [np.dtype(code).type for code in np.typecodes["All"]]
 )
 
@@ -181,6 +182,7 @@ INTEGRATIONS = {
     "dlpack": "fastser.integrations.dlpack",
     "arrow": "fastser.integrations.arrow",
     "nanoarrow": "fastser.integrations.nanoarrow",
+    "pandas": "fastser.integrations.pandas",
     "polars": "fastser.integrations.polars",
     "pyarrow": "fastser.integrations.pyarrow",
     "torch": "fastser.integrations.torch",

@@ -291,8 +291,19 @@ def test_peers_carry_what_they_can():
     assert [c.name for c in found[:2]] == ["fastser", "pickle"]
     assert {c.name for c in found[2:]} <= set(PEERS)
     for contestant in found:
-        if contestant.name != "arrow-tensor":
+        if contestant.name not in ("arrow-tensor", "arrow-ipc", "polars-ipc"):
             assert same(value, contestant.unpack(contestant.pack(value))), contestant.name
+
+
+@pytest.mark.parametrize("peer, name", [("arrow-ipc", "arrow_table"), ("polars-ipc", "polars_frame")])
+def test_peers_of_tables(peer, name):
+    if row_named(name).missing:
+        pytest.skip(f"needs {row_named(name).package}")
+    value = row_named(name).make(20)
+    _, _, contestant = contestants(names=[peer])
+    assert same(value, contestant.unpack(contestant.pack(value)))
+    assert not same(value, value[:19])
+    assert not same(value, value.select([*value.schema.names()[1:], value.schema.names()[0]] if name == "polars_frame" else value.column_names[1:]))
 
 
 def test_out_of_band_pickle_in_one_blob():

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.core
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ENGINES = {"pyarrow", "polars", "duckdb"}
+ENGINES = {"pyarrow", "polars", "duckdb", "pandas", "torch"}
 OPTIONS = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

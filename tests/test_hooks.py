@@ -99,7 +99,7 @@ class Calls:
 # --- the registry ------------------------------------------------------------------------------------------------------
 
 NATIVE = [type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice]
-NATIVE += [type(...), type(NotImplemented), np.ndarray, np.int64, np.float16, np.bool_, np.str_, np.datetime64, np.void, np.record]
+NATIVE += [type(...), type(NotImplemented), np.ndarray, np.int64, np.float16, np.bool_, np.str_, np.datetime64, np.void, np.record, fastser.ArrowData]
 NATIVE += [type(fastser.loads(fastser.dumps(value))) for value in (np.longlong(1), np.clongdouble(1), np.timedelta64(1, "s"))]
 
 

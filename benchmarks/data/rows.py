@@ -18,7 +18,7 @@ class Row:
     title : str
         What the table calls it.
     group : str
-        ``messages``, ``plain``, ``arrays``, ``objects``, ``hard`` or ``real``.
+        ``messages``, ``plain``, ``arrays``, ``objects``, ``frames``, ``hard`` or ``real``.
     make : callable
         ``make(n)`` builds the data anew, always the same for the same `n`. Nothing else keeps a reference to any part of it.
     n : int
