@@ -208,6 +208,9 @@ def test_explain_tells():
     table = pa.table({"a": [1]})
     assert "HOOK" in str(fastser.explain({"t": table}))
     assert "built in as 'pyarrow.lib.Table'" in str(fastser.explain({"t": table}))
+    explained = fastser.explain(pa.array(range(10_000)))
+    assert explained.pickled == [] and 80_000 <= explained.nbytes < 81_000
+    assert "ArrowData" in str(explained) and "native" in str(explained)
 
 
 def test_hooks_of_users_come_first():
