@@ -952,37 +952,3 @@ def test_versions_of_rows(pa):
         next(objects)
     with pytest.raises(StopIteration):
         next(objects)
-
-
-# --- any objects --------------------------------------------------------------------------------------------------------
-
-hypothesis = pytest.importorskip("hypothesis")
-
-
-def packed_lists():
-    from test_roundtrip_properties import DATA
-
-    return hypothesis.strategies.lists(DATA, max_size=8)
-
-
-@pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@hypothesis.settings(max_examples=60)
-@hypothesis.given(packed_lists(), hypothesis.strategies.booleans())
-def test_through_parquet(objects, large):
-    pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    file = io.BytesIO()
-    table = table_of(objects, large=large)
-    table.validate(full=True)
-    parquet.write_table(table, file)
-    for obj, found in zip(objects, fastser.loads_many(parquet.read_table(file)), strict=True):
-        assert same(obj, found)
-
-
-@pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@hypothesis.settings(max_examples=40)
-@hypothesis.given(packed_lists())
-def test_through_polars(objects):
-    polars = pytest.importorskip("polars")
-    for obj, found in zip(objects, fastser.loads_many(polars.DataFrame(fastser.pack_many(objects))), strict=True):
-        assert same(obj, found)
