@@ -5,6 +5,7 @@
     python tests/fuzz_loads.py --mischief           objects whose own code changes the containers that are being packed
     python tests/fuzz_loads.py --calls              frames that name, call and unpickle, in a process that knows only harmless names
     python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
+    python tests/fuzz_loads.py --arrow              damaged frames of Arrow data, read to the last value (needs pyarrow)
 
 A worker process damages frames of random objects, or makes frames up by the grammar, and loads them: the outcome must be
 a value, a DecodeError or a DepthError. A crash, a hang, memory beyond what the frame backs and any other exception are
@@ -16,10 +17,12 @@ AddressSanitizer:
 
 import argparse
 import collections
+import ctypes
 import datetime
 import decimal
 import faulthandler
 import gc
+import mmap
 import os
 import random
 import struct
@@ -29,6 +32,7 @@ import tempfile
 import time
 import uuid
 import zoneinfo
+from pathlib import Path
 
 import frames
 import numpy as np
@@ -421,7 +425,7 @@ def work_on_mischief(seed, path):
 # --- damage ------------------------------------------------------------------------------------------------------------
 
 EDGES = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**63, 2**64 - 1)
-KNOWN_TAGS = (*range(1, 7), *range(8, 38), *range(40, 59), *range(60, 66), 128, 130)
+KNOWN_TAGS = (*range(1, 7), *range(8, 38), *range(40, 60), *range(60, 66), 128, 130)
 
 
 def damage_bytes(rng, frame, other):
@@ -498,6 +502,48 @@ def damage_columns(rng, frame, other, as_row=False):
     if as_row:
         return columns | {"tags": bytes(tags), "flags": flags}
     return frames.build(bytes(tags), flags=flags, **columns, **extra)
+
+
+FORMATS = "n b c S i L e g z Z u U vz vu d:5,2 w:3 w:0 tdD tdm tts tin tsu: +l +L +vl +vL +w:2 +w:0 +s +m +ud:0,1 +us:0,1 +r".split()
+
+
+def damage_arrow(rng, frame, _other):
+    """Damage to what Arrow data is made of: formats, the numbers of its description, what its buffers hold and how much."""
+    columns = frames.parse(frame)
+    tags = bytearray(columns.pop("tags"))
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        kind = rng.randrange(8)
+        if kind == 0:
+            columns["text"][rng.randrange(len(columns["text"]))] = rng.choice(FORMATS)
+        elif kind == 1:
+            at = rng.choice([i for i, tag in enumerate(tags) if tag >= 128 or tag < 8])
+            tags[at] = rng.choice((frames.NONE, frames.TRUE, 128, 129, 130, 131, (tags[at] + rng.choice((-1, 1))) % 256))
+        elif kind == 2:
+            name = rng.choice(("i64", "i32", "i16", "i8"))
+            if columns[name]:
+                size = {"i64": 64, "i32": 32, "i16": 16, "i8": 8}[name]
+                at = rng.randrange(len(columns[name]))
+                columns[name][at] = rng.choice((*EDGES, columns[name][at] + 1, columns[name][at] - 1)) % (1 << size)
+        else:
+            bodies = columns[rng.choice([name for name in ("data", "buffers", "data") if columns[name]] or ["data"])]
+            if not bodies:
+                continue
+            i = rng.randrange(len(bodies))
+            body = bytearray(bodies[i])
+            if kind == 3:
+                body = body[: rng.randrange(len(body) + 1)]
+            elif kind == 4:
+                body = bytearray(rng.choice(bodies))
+            elif body:
+                code = rng.choice("bbhiiq")
+                size = struct.calcsize(code)
+                at = rng.randrange(len(body)) // size * size
+                body[at : at + size] = body[at : at + size].ljust(size, b"\0")
+                value = struct.unpack_from("<" + code, body, at)[0]
+                value = rng.choice((*EDGES, value + 1, value - 1, value * 2, -1)) % (1 << 8 * size)
+                struct.pack_into("<" + code.upper(), body, at, value)
+            bodies[i] = bytes(body)
+    return frames.build(bytes(tags), **columns)
 
 
 class Speaker:
@@ -958,6 +1004,11 @@ def frames_of(rng, fastser, count, maker=Maker):
     return out
 
 
+def golden():
+    files = sorted(Path(__file__).parent.glob("golden/*.frame"))
+    return [frame for frame in map(Path.read_bytes, files) if len(frame) < 20_000]
+
+
 def load_row(fastser, row):
     try:
         fastser.loads(row, safe=True)
@@ -1009,7 +1060,7 @@ def work_on_frames(seed, path, *, calls=False):
     import fastser
 
     rng = random.Random(seed)
-    corpus = frames_of(rng, fastser, 30) + frames_of(rng, fastser, 30, ObjectMaker)
+    corpus = frames_of(rng, fastser, 30) + frames_of(rng, fastser, 30, ObjectMaker) + golden()
     with open(path, "r+b", buffering=0) as note:
         for _ in range(BATCH):
             damage = rng.choice((damage_bytes, damage_columns, spoken_calls, spoken_calls if calls else spoken))
@@ -1020,6 +1071,92 @@ def work_on_frames(seed, path, *, calls=False):
             load(fastser, frame, rng, calls=calls)
             faulthandler.cancel_dump_traceback_later()
         gc.collect()
+
+
+class Fence:
+    """Memory that ends where no memory is: reading beyond the end of what is placed there is a crash."""
+
+    SIZE = 1 << 20
+
+    def __init__(self):
+        self.memory = mmap.mmap(-1, self.SIZE + mmap.PAGESIZE)
+        end = ctypes.addressof(ctypes.c_char.from_buffer(self.memory)) + self.SIZE
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0) == 0
+
+    def place(self, frame):
+        view = memoryview(self.memory)[self.SIZE - len(frame) : self.SIZE]
+        view[:] = frame
+        return view
+
+
+def arrow_frames(fastser, rng):
+    """Frames of the samples, as arrays, parts of arrays, streams of chunks and schemas; small ones, and a few at once."""
+    import pyarrow as pa
+    from arrow_samples import ARRAYS
+
+    out = []
+    for array in ARRAYS.values():
+        pieces = array, array[:3], array[2:9], array[:0], pa.chunked_array([array[:5], array[5:9]]), pa.chunked_array([], array.type)
+        data = [fastser.ArrowData.from_producer(piece) for piece in pieces]
+        out += [fastser.dumps(item) for item in data]
+        out.append(fastser.dumps([rng.choice(data), fastser.ArrowData.from_producer(pa.field("x", array.type)), rng.choice(data)]))
+    return out
+
+
+def read_arrow(value):
+    """Read Arrow data, or the Arrow data in a list, to the last value, with pyarrow, which trusts what it is given."""
+    import pyarrow as pa
+    from fastser import ArrowData
+
+    def longest(node):
+        length, _, _, _, children, dictionary = node
+        return max(length, *map(longest, children), 0 if dictionary is None else longest(dictionary), 0)
+
+    refusals = pa.ArrowException, UnicodeDecodeError, ValueError, TypeError, KeyError, OverflowError  # KeyError: of pyarrow too
+    for data in value if type(value) is list else [value]:
+        if type(data) is not ArrowData:
+            continue
+        nodes = data.take_apart()[0][2]
+        try:
+            if data.kind == "schema":
+                pa.field(data)
+                continue
+            array = pa.chunked_array(data)
+        except refusals:  # a type that pyarrow does not make
+            continue
+        if max(map(longest, nodes), default=0) > 10_000:  # nulls and the like, which need no bytes
+            continue
+        try:
+            array.validate(full=True)
+        except pa.ArrowInvalid as error:
+            # Values that a type does not mean harm nobody; everything else is what loads should have found.
+            assert any(text in str(error) for text in ("number of days", "acceptable range", "precision", "does not fit")), error
+        try:
+            array.to_pylist()
+        except refusals:  # a date beyond Python's, a time zone that nobody knows
+            pass
+
+
+def work_on_arrow(seed, path):
+    import pyarrow  # noqa: F401
+
+    import fastser
+
+    rng = random.Random(seed)
+    fence = Fence()
+    corpus = arrow_frames(fastser, rng)
+    with open(path, "r+b", buffering=0) as note:
+        for _ in range(BATCH):
+            damage = rng.choice((damage_arrow, damage_arrow, damage_arrow, damage_columns, damage_bytes))
+            frame = damage(rng, rng.choice(corpus), rng.choice(corpus))
+            note.seek(0)
+            note.write(struct.pack("<Q", len(frame)) + frame)
+            faulthandler.dump_traceback_later(HANG, exit=True)
+            try:
+                read_arrow(fastser.loads(fence.place(frame), safe=True))
+            except (fastser.DecodeError, fastser.DepthError):
+                pass
+            faulthandler.cancel_dump_traceback_later()
 
 
 def work_on_objects(seed, path):
@@ -1080,6 +1217,7 @@ def main():
     parser.add_argument("--mischief", action="store_const", dest="kind", const="mischief", help="objects that change others")
     parser.add_argument("--calls", action="store_const", dest="kind", const="calls", help="frames that name, call and unpickle")
     parser.add_argument("--rows", action="store_const", dest="kind", const="rows", help="Arrow rows instead of frames")
+    parser.add_argument("--arrow", action="store_const", dest="kind", const="arrow", help="frames of Arrow data, read by pyarrow")
     parser.add_argument("--no-limit", action="store_true", help="no limit of memory: sanitizers reserve terabytes")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -36,6 +36,10 @@ import faulthandler, pickle, struct, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import fastser, fuzz_loads
 try:
+    import pyarrow
+except ImportError:
+    pyarrow = None
+try:
     import resource
     with open("/proc/self/statm") as statm:
         used = int(statm.read().split()[0]) * resource.getpagesize() + {ROOM}
@@ -48,6 +52,8 @@ while size := stdin.read(4):
     faulthandler.dump_traceback_later({SECONDS}, exit=True)
     try:
         value = fastser.loads(memoryview(bytearray(where) + frame)[where:], **options)
+        if pyarrow:
+            fuzz_loads.read_arrow(value)
         outcome = "value", type(value).__name__
         del value
     except BaseException as error:
@@ -1027,7 +1033,32 @@ def test_a_broken_pickle_is_a_decode_error_with_its_cause():
 # --- damage at random, and what is left behind -------------------------------------------------------------------------
 
 
-@each_object
+def arrow(schema, node, *buffers):
+    """Arrow data of one array; buffers are tuples of a code of struct and numbers."""
+    packed = [struct.pack(f"<{len(items)}{code}", *items) for code, *items in buffers]
+    return fastser.ArrowData.from_parts(("array", schema, (node,)), packed, full=True)
+
+
+def arrow_type(format, *children, dictionary=None):
+    return format, "f", None, 2, children, dictionary
+
+
+def arrow_node(length, *buffers, children=(), nulls=0, offset=0, dictionary=None):
+    return length, nulls, offset, buffers, children, dictionary
+
+
+WORDS = ("b", 0b1101), ("i", 0, 3, 3, 3, 8), ("B", *b"onethree")
+ARROW = [
+    arrow(arrow_type("u"), arrow_node(4, 1, 2, 3, nulls=1), *WORDS),
+    arrow(arrow_type("c", dictionary=arrow_type("u")), arrow_node(3, 0, 4, dictionary=arrow_node(4, 0, 2, 3)), *WORDS, ("b", 0, 3, 1)),
+    arrow(arrow_type("vz"), arrow_node(2, 0, 1, 2), ("i", 20, 0x01010101, 0, 4, 2, 0x0202, 0, 0), ("b", *[1] * 30)),
+    arrow(arrow_type("+vl", arrow_type("s")), arrow_node(3, 0, 1, 2, children=(arrow_node(4, 0, 3),)), ("i", 1, 0, 4), ("i", 3, 2, 0), ("h", 1, 2, 3, 4)),
+    arrow(arrow_type("+r", arrow_type("s"), arrow_type("b")), arrow_node(5, offset=1, children=(arrow_node(2, 0, 1), arrow_node(2, 0, 2))), ("h", 3, 6), ("b", 1)),
+    arrow(arrow_type("+ud:0,5", arrow_type("l"), arrow_type("n")), arrow_node(3, 1, 2, children=(arrow_node(2, 0, 3), arrow_node(1, nulls=1))), ("b", 0, 5, 0), ("i", 0, 0, 1), ("q", 7, 8)),
+]
+
+
+@pytest.mark.parametrize("obj", [*OBJECTS.values(), ARROW], ids=[*OBJECTS, "Arrow data"])
 def test_every_flipped_bit(child, obj):
     frame = fastser.dumps(obj, fallback=None)
     positions = range(min(len(frame), 600))
@@ -1043,6 +1074,38 @@ def test_every_flipped_bit(child, obj):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_fuzz(seed):
     assert fuzz_loads.run(seed) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the worker limits its memory by /proc")
+def test_fuzz_arrow():
+    """What loads takes with safe=True, pyarrow can read."""
+    pytest.importorskip("pyarrow")
+    assert fuzz_loads.run(1, "arrow") is None
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_arrow_data_of_no_items(full):
+    """Consumers read a first offset nevertheless, and slice children by an offset that leads nowhere."""
+    pa = pytest.importorskip("pyarrow")
+
+    def array(*described):
+        return pa.array(fastser.ArrowData.from_parts(("array", *described), [b"\xff"], full=full))
+
+    for format in ("u", "U", "z", "vu"):
+        words = array(arrow_type(format), (arrow_node(0, 0, 1, 1, offset=7),))
+        assert not any(words.buffers()[1].to_pybytes())
+        words.validate(full=True)
+        assert pa.concat_arrays([words, words]).to_pylist() == []
+    for format in ("+l", "+L", "+vl"):
+        lists = array(arrow_type(format, arrow_type("c")), (arrow_node(0, *[1] * (2 + (format == "+vl")), children=(arrow_node(1, 0, 1),)),))
+        assert not any(lists.buffers()[1].to_pybytes())
+        lists.validate(full=True)
+    parents = ("+s", arrow_node(0, 0, children=(arrow_node(1, 0, 1),), offset=7)), ("+w:3", arrow_node(0, 0, children=(arrow_node(1, 0, 1),), offset=7))
+    for format, node in (*parents, ("+us:0", arrow_node(0, 0, children=(arrow_node(1, 0, 1),), offset=7))):
+        parent = array(arrow_type(format, arrow_type("c")), (node,))
+        assert parent.offset == 0
+        parent.validate(full=True)
+        assert [part.to_pylist() for part in parent.flatten()] == [[]] if format == "+s" else parent.to_pylist() == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the worker limits its memory by /proc")
@@ -1088,6 +1151,7 @@ def test_errors_leave_nothing_behind():
     cut += [build(TUPLE, 2, GENERIC, REF, 0, b"\x07", flags=REFS)]
     table = harmless() + cut + [row[1] for row in INCOMPLETE] + [fastser.dumps(obj)[:-1] for obj in OBJECTS.values()]
     rng = random.Random(6)
+    table += [fuzz_loads.damage_arrow(rng, fastser.dumps(ARROW), b"") for _ in range(100)]
     table += [fuzz_loads.spoken(rng, None, None) for _ in range(300)]
 
     def load_all():

@@ -146,7 +146,7 @@ cdef int _build_buffers(
         number = _number(numbers[i], "the number of a buffer", place)
         if not 0 <= number <= span_count:
             return _bad(f"the number of one of {span_count} buffers", number, place)
-        if number == 0:
+        if number == 0 or out.length == 0:   # consumers read the first offset of no items, too
             if i or not has_validity(layout):
                 out.buffers[i] = fastser_no_bytes
             continue
@@ -177,6 +177,8 @@ cdef int build_array(
     out.length = _number(length, "a length", place)
     out.null_count = _number(null_count, "a number of nulls", place)
     out.offset = _number(offset, "an offset", place)
+    if out.length == 0 and out.offset > 0:
+        out.offset = 0   # consumers slice children by it, be they as empty
     if type(numbers_) is not tuple or type(children_) is not tuple:
         return _bad("tuples of buffers and children", f"{errors.brief(numbers_)} and {errors.brief(children_)}", place)
     numbers = numbers_
