@@ -147,6 +147,8 @@ cdef int _check_sizes(const Layout* layout, const ArrowArray* array, const Place
     cdef const int64_t* sizes = <const int64_t*> array.private_data
     cdef int64_t total = array.offset + array.length
     cdef int64_t i, items, size
+    if array.null_count > 0 and layout.kind >= LAYOUT_SPARSE:
+        return _bad("no nulls where there is no bitmap for them", array.null_count, place)
     for i in range(array.n_buffers):
         size = item_size(layout, i)
         if layout.kind == LAYOUT_BITS or (i == 0 and has_validity(layout)):

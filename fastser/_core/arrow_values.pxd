@@ -1,6 +1,6 @@
 """Checks of every value of an Arrow buffer: each returns the position of the first that is wrong, or -1.
 
-Buffers of typed items are aligned.  ``validity`` may be NULL; its bits, as ``start``, count from the buffers' beginnings.
+Loops without an exit, which compilers make wide, tell whether to look for it at all.  Buffers of typed items are aligned.  ``validity`` may be NULL; its bits, as ``start``, count from the buffers' beginnings.
 """
 
 from libc.stdint cimport (
@@ -56,11 +56,15 @@ cdef inline int64_t count_valid(const uint8_t* validity, int64_t start, int64_t 
 cdef inline int64_t bad_offsets(const offset_t* offsets, int64_t start, int64_t count, int64_t limit) noexcept nogil:
     """Of ``count`` + 1 offsets from ``start`` on: they grow from 0 or more to ``limit`` or less."""
     cdef int64_t i
+    cdef int falls = 0
     if offsets[start] < 0:
         return 0
     for i in range(start, start + count):
-        if offsets[i + 1] < offsets[i]:
-            return i + 1 - start
+        falls |= offsets[i + 1] < offsets[i]
+    if falls:
+        for i in range(start, start + count):
+            if offsets[i + 1] < offsets[i]:
+                return i + 1 - start
     return count if offsets[start + count] > limit else -1
 
 
@@ -79,9 +83,13 @@ cdef inline int64_t bad_indices(
 ) noexcept nogil:
     """Of those that are valid: each below ``limit``; what is negative is beyond every limit as an unsigned number."""
     cdef int64_t i
+    cdef int beyond = 0
     for i in range(start, start + count):
-        if <uint64_t> indices[i] >= <uint64_t> limit and is_valid(validity, i):
-            return i - start
+        beyond |= <uint64_t> indices[i] >= <uint64_t> limit
+    if beyond:
+        for i in range(start, start + count):
+            if <uint64_t> indices[i] >= <uint64_t> limit and is_valid(validity, i):
+                return i - start
     return -1
 
 
@@ -102,6 +110,14 @@ cdef inline int64_t bad_type_ids(const int8_t* ids, const int8_t* child_of, int6
         if ids[i] < 0 or child_of[ids[i]] < 0:
             return i - start
     return -1
+
+
+cdef inline bint is_ascii(const uint8_t* data, int64_t size) noexcept nogil:
+    cdef int64_t i
+    cdef uint8_t bits = 0
+    for i in range(size):
+        bits |= data[i]
+    return bits < 0x80
 
 
 cdef inline const uint8_t* end_of_utf8(const uint8_t* p, const uint8_t* end) noexcept nogil:
@@ -141,10 +157,13 @@ cdef inline int64_t bad_texts(
 ) noexcept nogil:
     """Each valid item is UTF-8.  Where all bytes together are, only its ends can be wrong."""
     cdef const uint8_t* last = data + offsets[start + count]
-    cdef bint whole = end_of_utf8(data + offsets[start], last) == last
-    cdef const uint8_t* at
+    cdef const uint8_t* at = data + offsets[start]
     cdef const uint8_t* end
     cdef int64_t i
+    cdef bint whole
+    if is_ascii(at, last - at):
+        return -1
+    whole = end_of_utf8(at, last) == last
     for i in range(start, start + count):
         at = data + offsets[i]
         end = data + offsets[i + 1]
@@ -166,7 +185,7 @@ cdef inline int64_t bad_views(
     cdef BinaryView view
     cdef const uint8_t* at
     cdef int64_t i
-    cdef int j
+    cdef uint64_t first, rest, padding       # of the bytes that a view holds itself: four, and eight
     for i in range(start, start + count):
         if not is_valid(validity, i):
             continue
@@ -175,9 +194,17 @@ cdef inline int64_t bad_views(
             return i - start
         if view.length <= VIEW_INLINE_MAX:
             at = <const uint8_t*> &views[i] + 4
-            for j in range(view.length, VIEW_INLINE_MAX):
-                if at[j]:
-                    return i - start
+            memcpy(&first, &views[i], 8)
+            memcpy(&rest, &views[i].buffer_index, 8)
+            first >>= 32
+            if view.length < 4:
+                padding = first >> 8 * view.length | rest
+            else:
+                padding = rest >> 8 * (view.length - 4) if view.length < VIEW_INLINE_MAX else 0
+            if padding:
+                return i - start
+            if not (first | rest) & 0x8080808080808080ULL:
+                continue
         else:
             if (not 0 <= view.buffer_index < n_data or view.offset < 0
                     or view.offset > sizes[view.buffer_index] - view.length):
