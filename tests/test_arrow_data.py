@@ -217,6 +217,29 @@ def test_dense_unions_and_runs_keep_the_part_that_is_used():
     assert np.frombuffer(values, np.int64).tolist() == [1, 2, 3]
 
 
+def test_list_views_keep_the_part_that_is_used():
+    child = pa.array(range(100), pa.int8())
+    array = pa.ListViewArray.from_arrays(pa.array([60, 50, 70], pa.int32()), pa.array([5, 5, 0], pa.int32()), child)
+    data = ArrowData.from_producer(array)
+    description, buffers = data.take_apart()
+    assert [np.frombuffer(b, np.int32).tolist() for b in buffers[:2]] == [[10, 0, 0], [5, 5, 0]]
+    assert bytes(buffers[2]) == bytes(range(50, 65))
+    assert pa.array(ArrowData.from_parts(description, buffers, full=True)).to_pylist() == array.to_pylist()
+    near = pa.ListViewArray.from_arrays(pa.array([1, 3], pa.int32()), pa.array([4, 4], pa.int32()), child)
+    _, buffers = ArrowData.from_producer(near).take_apart()
+    assert address(buffers[0]) == near.buffers()[1].address  # one item more is cheaper than other offsets
+    assert bytes(buffers[2]) == bytes(range(7))
+
+
+def test_views_under_nulls_may_lead_anywhere():
+    """They are lent as views of nothing, so that the copy is valid for everybody."""
+    description = nested("+vl", (BYTES,), (3, 1, 0, (1, 2, 3)), ((9, 0, 0, (0, 4), (), None),))
+    for offset, size in ((7, 5), (-3, 2), (0, -1), (1 << 30, 1 << 30)):
+        buffers = [b"\x05", i32(0, offset, 1), i32(1, size, 2), bytes(range(9))]
+        again = ArrowData.from_parts(*parts(ArrowData.from_parts(description, buffers)), full=True)
+        assert pa.array(again).to_pylist() == [[0], None, [1, 2]]
+
+
 def test_chunks_share_their_dictionary():
     dictionary = pa.array(["a", "b", "c" * 100])
     source = pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array([i, 0], pa.int8()), dictionary) for i in range(3)])
