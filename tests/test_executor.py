@@ -415,6 +415,29 @@ def test_kinds_of_exceptions(executor):
     assert executor.submit(same, 1).result() == 1
 
 
+class Noted:
+    alive = 0
+
+    def __init__(self):
+        type(self).alive += 1
+
+    def __del__(self):
+        type(self).alive -= 1
+
+
+def fails_with(array):
+    noted = Noted()
+    raise ValueError(len(array), noted.alive)
+
+
+def test_a_failed_task_leaves_nothing_in_its_worker(own):
+    with pytest.raises(ValueError, match="100000, 1"):
+        own.submit(fails_with, np.ones(LARGE)).result()
+    assert own.submit(lambda: sys.modules["test_executor"].Noted.alive).result() == 0
+    gc.collect()
+    assert own.submit(mappings, own.store).result() == 0
+
+
 def test_waiting_for_the_first_exception(own, tmp_path):
     failing, waiting = own.submit(deep, 0), own.submit(wait_for, tmp_path / "go")
     done, rest = concurrent.futures.wait([failing, waiting], return_when=FIRST_EXCEPTION)

@@ -368,7 +368,7 @@ class _Worker:
         self._number = itertools.count()
 
     def open(self, call: bytes | ObjectRef) -> Any:
-        fn, calls, kwargs = self.store.get(call, mode="c") if type(call) is ObjectRef else loads(bytearray(call))
+        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else loads(bytearray(call))
         found: dict[ObjectRef, Any] = {}
         resolve = partial(self._resolve, found)
         calls = [tuple(map(resolve, args)) for args in calls]
@@ -406,14 +406,16 @@ def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return _worker.answer(fn(*args))
     except BaseException as error:
-        raise _Raised.here(error) from None
+        raised = _Raised.here(error)
+    raise raised  # from here, so that it does not refer to the error and the frames of the task
 
 
 def _call_known(frame: bytes, args: tuple[Any, ...]) -> Any:
     try:
         return _worker.answer(_worker.functions.function(frame)(*args))
     except BaseException as error:
-        raise _Raised.here(error) from None
+        raised = _Raised.here(error)
+    raise raised
 
 
 def _run(call: bytes | ObjectRef) -> Any:
@@ -421,7 +423,8 @@ def _run(call: bytes | ObjectRef) -> Any:
         fn, calls, kwargs = _worker.open(call)
         return _worker.answer([fn(*args) for args in calls] if kwargs is None else fn(*calls[0], **kwargs))
     except BaseException as error:
-        raise _Raised.here(error) from None
+        raised = _Raised.here(error)
+    raise raised
 
 
 class _Portable:
@@ -453,35 +456,31 @@ class _Answer:
         return _receive, (self.prefix, self.content)
 
 
+@dataclass(slots=True)
 class _Received:
     """A result, or why there is none. An exception here would be taken for a worker's death by the pool."""
 
-    __slots__ = ("error", "value")
+    value: Any = None
+    error: BaseException | None = None
 
 
 def _receive(prefix: str, content: bytes | ObjectRef) -> _Received:
-    received = _Received()
-    received.value = received.error = None
     try:
-        if type(content) is ObjectRef:
-            store = _RECEIVERS[prefix].store
-            try:
-                received.value = store.get(content, mode="c")
-            finally:
-                store.delete(content)  # its memory is free when the last view of it is gone
-        else:
-            received.value = loads(bytearray(content))  # so that its arrays can be written to
+        if not isinstance(content, ObjectRef):
+            return _Received(loads(bytearray(content)))  # so that its arrays can be written to
+        store = _RECEIVERS[prefix].store
+        try:
+            return _Received(store.get(content, mode="c"))
+        finally:
+            store.delete(content)  # its memory is free when the last view of it is gone
     except BaseException as error:
-        received.error = error
-    return received
+        return _Received(error=error)
 
 
 class _Raised(Exception):
     """An exception on its way."""
 
-    def __init__(self, frame: bytes, text: str) -> None:
-        super().__init__(frame, text)
-        self.original: BaseException | None = None
+    original: BaseException  # once it arrived
 
     @classmethod
     def here(cls, error: BaseException) -> "_Raised":
@@ -494,6 +493,9 @@ class _Raised(Exception):
 
     def __reduce__(self) -> Any:
         return _raised_there, self.args
+
+    def __str__(self) -> str:
+        return ""  # the pool sends it along
 
 
 def _raised_there(frame: bytes, text: str) -> _Raised:
