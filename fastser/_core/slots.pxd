@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdlib cimport calloc, free
 
 from fastser._core.capi cimport fastser_incref, fastser_xdecref
+from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 
 
 cdef inline PyObject* new_reference(object o) noexcept:
@@ -17,6 +18,8 @@ cdef inline PyObject** slots_new(Py_ssize_t n) except NULL:
     cdef PyObject** slots = <PyObject**> calloc(n if n else 1, sizeof(PyObject*))
     if slots == NULL:
         raise MemoryError()
+    if n * sizeof(PyObject*) >= HUGE_MIN:
+        fastser_advise_huge(<char*> slots, n * sizeof(PyObject*))
     return slots
 
 
