@@ -474,6 +474,38 @@ def test_object_arrays_that_contain_themselves():
         fastser.dumps(a, track_refs=False)
 
 
+def plain(count):
+    """Elements that are walked where they lie: numbers, short text, truth values and None."""
+    words = ["word", "Wörter", "слово", "", "x" * 300]
+    return [None, True, 1.5, 2**70, *(words[i % 5] if i % 7 else None for i in range(count)), *map(str, range(count)), *range(count)]
+
+
+MORE = ["nothing", "a long text", "a body of text", "a long text of surrogates", "a surrogate", "a list", "an error"]
+
+
+@pytest.mark.parametrize("more", [(), ("x" * 1024,), ("é" * 5000,), ("\ud800" * 5000,), ("\ud800",), ([],), (OSError(1),)], ids=MORE)
+@pytest.mark.parametrize("careful", [False, True])
+def test_plain_elements_and_others(more, careful):
+    array = objects(*plain(2000), *more, "end")
+    empty = np.empty(50, object)  # NULL stands for None
+    for data in (array, array[::3], array[: len(array) // 2 * 2].reshape(2, -1).T, np.array(array.reshape(1, -1), order="F"), empty):
+        value = [OSError(2), data, data, data[:10]] if careful else [data, data, data[:10]]
+        found = fastser.loads(fastser.dumps(value))
+        assert same(value, found)
+
+
+@pytest.mark.parametrize("count", [20, 1000, 5000, 40_000])
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.6, 0.7, 1])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_repeated_elements(count, share, gaps):
+    distinct = [f"text {i}" for i in range(max(1, int(count * share)))]
+    items = [distinct[i * 7919 % len(distinct)] for i in range(count)]
+    if gaps:
+        items[3::11] = [None] * len(items[3::11])
+    found = fastser.loads(fastser.dumps(objects(*items)))
+    assert found.tolist() == items
+
+
 def test_views_of_object_arrays():
     a = objects([1], [2], "x", None)
     for value in ([a, a[:]], [a[:], a], [a, a[::2], a[::-1]], [a.reshape(2, 2), a.reshape(2, 2).T, a], [a[:2], a[2:], a]):
