@@ -113,7 +113,6 @@ def sequences(pa):
         "Polars' Parquet": lambda t: pl.read_parquet(parquet(t)),
         "relation": query,
         "DuckDB's Table": lambda t: query(t).to_arrow_table(),
-        "DuckDB's Parquet": lambda t: query(pq.read_table(parquet(t)), "select * from source order by length(tags) < 0"),
         "struct of DuckDB": lambda t: query(pa.table({"row": t.to_struct_array()})),
     }
 
@@ -121,7 +120,7 @@ def sequences(pa):
 ROUTES = [
     "Table", "chunks", "ChunkedArray", "StructArray", "RecordBatch", "RecordBatchReader", "batches", "IPC", "Parquet",
     "Parquet's batches", "views", "DataFrame", "DataFrame, old layouts", "Series", "Polars' Parquet", "relation",
-    "DuckDB's Table", "DuckDB's Parquet", "struct of DuckDB",
+    "DuckDB's Table", "struct of DuckDB",
 ]  # fmt: skip
 
 
@@ -162,6 +161,47 @@ def test_engines_read_the_rows_themselves(pa):
         assert connection.sql("select count(*), sum(len(f64)) from packed").fetchall() == [(100, 150)]
         assert list(fastser.loads_many(connection.sql("select * from packed"))) == names(100)
     assert pl.DataFrame(rows).select(pl.col("f64").list.len().sum()).item() == 150
+
+
+def test_files_that_engines_write_and_read(pa, tmp_path):
+    pl = pytest.importorskip("polars")
+    duckdb = pytest.importorskip("duckdb")
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = table_of(OBJECTS.values())
+    pq.write_table(table, tmp_path / "pyarrow.parquet")
+    pl.DataFrame(table).write_parquet(tmp_path / "polars.parquet")
+    pl.DataFrame(table).write_ipc(tmp_path / "polars.arrow")
+    with duckdb.connect() as connection:
+        connection.register("source", table)
+        connection.sql("select * from source").write_parquet(str(tmp_path / "duckdb.parquet"))
+        for name in ("pyarrow", "polars", "duckdb"):
+            path = tmp_path / f"{name}.parquet"
+            readers = [pq.read_table(path), pq.ParquetFile(path).iter_batches(3), pl.read_parquet(path), connection.read_parquet(str(path))]
+            for source in [*readers, pa.dataset.dataset(path).to_batches()]:
+                for obj, found in zip(OBJECTS.values(), fastser.loads_many(source), strict=True):
+                    assert same(obj, found)
+    for obj, found in zip(OBJECTS.values(), fastser.loads_many(pl.read_ipc(tmp_path / "polars.arrow")), strict=True):
+        assert same(obj, found)
+
+
+def test_duckdb_with_other_layouts(pa):
+    duckdb = pytest.importorskip("duckdb")
+    settings = ["arrow_large_buffer_size", "arrow_output_list_view", "produce_arrow_string_view", "arrow_lossless_conversion"]
+    for chosen in itertools.product([False, True], repeat=len(settings)):
+        with duckdb.connect() as connection:
+            for setting, value in zip(settings, chosen, strict=True):
+                connection.execute(f"set {setting} = {value}")
+            connection.register("source", table_of(OBJECTS.values()))
+            for obj, found in zip(OBJECTS.values(), fastser.loads_many(connection.sql("select * from source")), strict=True):
+                assert same(obj, found)
+
+
+def test_pandas_with_columns_of_arrow(pa):
+    pandas = pytest.importorskip("pandas")
+    frame = table_of(names(10)).to_pandas(types_mapper=pandas.ArrowDtype)
+    assert list(fastser.loads_many(frame)) == names(10)
+    frame = frame.assign(id=range(10))
+    assert list(fastser.loads_many(frame[frame.id > 6])) == names(10)[7:]
 
 
 def test_nanoarrow(pa):
@@ -291,9 +331,7 @@ def test_a_struct_column(pa):
         assert fastser.loads(found) == objects[7]
 
 
-@pytest.mark.core
-def test_names_go_before_positions():
-    pa = pytest.importorskip("pyarrow")
+def test_names_go_before_positions(pa):
     table = table_of(names(3))
     assert list(fastser.loads_many(table.select(NAMES[::-1]))) == names(3)
     # By position, types that do not fit are an error, and those that do are not what they seem.
