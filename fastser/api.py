@@ -402,11 +402,10 @@ class Serializer:
         """As the function `dump`."""
         _dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
 
-    def pack_many(self, objects: Iterable[object], *, large: bool = False) -> PackedRows:
+    def pack_many(self, objects: Iterable[object], *, copy: bool = False, large: bool = False) -> PackedRows:
         """As the function `pack_many`."""
-        return pack_many(
-            objects, large=large, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks
-        )
+        options = {"track_refs": self.track_refs, "max_depth": self.max_depth, "fallback": self.fallback, "hooks": self._hooks}
+        return pack_many(objects, copy=copy, large=large, **options)  # type: ignore[arg-type]
 
     def loads(self, data: "Buffer | ArrowArrayExportable | ArrowStreamExportable") -> Any:
         """As the function `loads`."""

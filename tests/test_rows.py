@@ -54,15 +54,16 @@ def test_without_any_engine(large):
     assert list(fastser.loads_many(fastser.pack_many([], large=large))) == []
 
 
+@pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("large", [False, True])
-def test_the_table_is_valid_and_says_what_the_format_says(pa, large):
-    table = table_of(OBJECTS.values(), large=large)
+def test_the_table_is_valid_and_says_what_the_format_says(pa, large, copy):
+    table = table_of(OBJECTS.values(), large=large, copy=copy)
     table.validate(full=True)
     assert table.schema.names == NAMES
     listed, text, data = (pa.large_list, pa.large_string(), pa.large_binary()) if large else (pa.list_, pa.string(), pa.binary())
-    types = [pa.binary_view(), pa.int64(), pa.float64(), pa.int32(), text, data, pa.int16(), pa.int8(), pa.uint8(), pa.uint8()]
+    types = [pa.large_binary() if copy else pa.binary_view(), pa.int64(), pa.float64(), pa.int32(), text, data, pa.int16(), pa.int8(), pa.uint8(), pa.uint8()]
     assert table.schema.types == [pa.uint8()] * 2 + [listed(pa.field("item", kind, nullable=False)) for kind in types]
-    assert pa.schema(fastser.pack_many([], large=large)) == table.schema
+    assert pa.schema(fastser.pack_many([], large=large, copy=copy)) == table.schema
     for i, obj in enumerate(OBJECTS.values()):
         row = pa.array(fastser.pack(obj))[0].as_py()
         assert table.slice(i, 1).to_pylist() == [row]
@@ -198,10 +199,42 @@ def test_duckdb_with_other_layouts(pa):
 
 def test_pandas_with_columns_of_arrow(pa):
     pandas = pytest.importorskip("pandas")
-    frame = table_of(names(10)).to_pandas(types_mapper=pandas.ArrowDtype)
+    frame = table_of(names(10), copy=True).to_pandas(types_mapper=pandas.ArrowDtype)
     assert list(fastser.loads_many(frame)) == names(10)
     frame = frame.assign(id=range(10))
     assert list(fastser.loads_many(frame[frame.id > 6])) == names(10)[7:]
+
+
+def test_pyarrow_filters_what_was_copied(pa):
+    """pyarrow's own functions do not take views."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    objects = [[i, np.arange(1000.0) + i] for i in range(10)]
+    table = pa.table({"id": range(10), "object": pa.chunked_array(fastser.pack_many(objects, copy=True))})
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    for source, kept in (
+        (table.filter(pa.compute.field("id") > 6), [7, 8, 9]),
+        (table.take([5, 0]), [5, 0]),
+        (table.sort_by([("id", "descending")]), range(9, -1, -1)),
+        (pq.read_table(file, filters=[("id", "in", [2, 4])]), [2, 4]),
+    ):
+        for i, found in zip(kept, fastser.loads_many(source, column="object"), strict=True):
+            assert same(objects[i], found)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("large", [False, True])
+def test_copied_bodies(large):
+    source = np.arange(1000.0)
+    objects = [*OBJECTS.values(), [source, source[::2], b"x" * 10_000, b""]]
+    found = list(fastser.loads_many(fastser.pack_many(objects, copy=True, large=large)))
+    for obj, other in zip(objects, found, strict=True):
+        assert same(obj, other)
+    alive = weakref.ref(source)
+    del source, objects, obj, other
+    gc.collect()
+    assert alive() is None
+    assert found[-1][0][-1] == 999.0
 
 
 def test_nanoarrow(pa):

@@ -106,7 +106,7 @@ cdef struct RowArrays:
     int64_t items[COLUMN_COUNT]
     const void* values[COLUMN_COUNT]     # or the offsets of text and binaries
     const char* contents[COLUMN_COUNT]   # of text and binaries
-    const void** view_buffers            # malloc'ed; the export takes them over
+    const void** view_buffers            # malloc'ed; the export takes them over; NULL: bodies are binaries with 64-bit offsets
     int64_t view_buffer_count
 
 
@@ -153,8 +153,8 @@ cdef inline void _schema_set(
     schema.private_data = export
 
 
-cdef inline int schema_export(bint large, ArrowSchema* out) noexcept nogil:
-    """Fill ``out``, a zeroed struct, with the schema of rows; -1 when memory is short."""
+cdef inline int schema_export(bint large, bint copied, ArrowSchema* out) noexcept nogil:
+    """Fill ``out``, a zeroed struct, with the schema of rows, whose bodies are views or copied; -1 when memory is short."""
     cdef SchemaExport* export = <SchemaExport*> calloc(1, sizeof(SchemaExport))
     cdef Py_ssize_t i
     if export == NULL:
@@ -169,6 +169,8 @@ cdef inline int schema_export(bint large, ArrowSchema* out) noexcept nogil:
         _schema_set(export, &export.items[i], fastser_item_formats[large][i], "item", 0, NULL)
         _schema_set(export, &export.children[ROW_HEADER + i], "+L" if large else "+l", fastser_row_names[ROW_HEADER + i],
                     1, &export.item_pointers[i])
+    if copied:
+        export.items[COLUMN_BUFFERS].format = "Z"
     _schema_set(export, out, "+s", "", ROW_CHILDREN, export.child_pointers)
     return 0
 
@@ -240,6 +242,7 @@ cdef inline int _export_bodies(ArrayExport* export, View* view, Py_ssize_t* coun
 
 cdef inline void _export(ArrayExport* export, RowArrays* arrays, PyObject* owner, ArrowArray* out) noexcept nogil:
     cdef int64_t n_buffers
+    cdef bint viewed
     cdef Py_ssize_t i
     export.count = ROW_PARTS
     export.owner = owner
@@ -251,17 +254,18 @@ cdef inline void _export(ArrayExport* export, RowArrays* arrays, PyObject* owner
         _array_set(export, &export.children[i], arrays.rows, 2, export.child_buffers[i], 0, NULL)
     for i in range(COLUMN_COUNT):
         n_buffers = 2
-        if i == COLUMN_BUFFERS:
+        viewed = i == COLUMN_BUFFERS and arrays.view_buffers != NULL
+        if viewed:
             n_buffers = arrays.view_buffer_count
         else:
             export.item_buffers[i][1] = fastser_zeros if arrays.items[i] == 0 else arrays.values[i]
-            if i == COLUMN_TEXT or i == COLUMN_DATA:
+            if i == COLUMN_TEXT or i == COLUMN_DATA or i == COLUMN_BUFFERS:
                 export.item_buffers[i][2] = <const void*> fastser_zeros if arrays.contents[i] == NULL else arrays.contents[i]
                 n_buffers = 3
         export.child_buffers[ROW_HEADER + i][1] = arrays.list_offsets[i]
         export.item_pointers[i] = &export.items[i]
         _array_set(export, &export.items[i], arrays.items[i], n_buffers,
-                   export.view_buffers if i == COLUMN_BUFFERS else export.item_buffers[i], 0, NULL)
+                   export.view_buffers if viewed else export.item_buffers[i], 0, NULL)
         _array_set(export, &export.children[ROW_HEADER + i], arrays.rows, 2, export.child_buffers[ROW_HEADER + i],
                    1, &export.item_pointers[i])
     _array_set(export, out, arrays.rows, 1, export.row_buffers, ROW_CHILDREN, export.child_pointers)

@@ -455,7 +455,7 @@ cdef class Packed:
 cdef object _schema_capsule(bint large):
     cdef ArrowSchema* schema = NULL
     capsule = new_schema_capsule(&schema)
-    if schema_export(large, schema) < 0:
+    if schema_export(large, False, schema) < 0:
         raise MemoryError()
     return capsule
 

@@ -12,6 +12,7 @@ class PackedRows:
 def pack_many(
     objects: Iterable[object],
     *,
+    copy: bool = False,
     large: bool = False,
     track_refs: bool = True,
     max_depth: int = 1000,

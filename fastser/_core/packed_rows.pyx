@@ -45,6 +45,7 @@ cdef class PackedRows:
 
     cdef object objects
     cdef bint large
+    cdef bint copy
     cdef bint track_refs
     cdef Py_ssize_t max_depth
     cdef object fallback
@@ -65,7 +66,7 @@ cdef class PackedRows:
         """The schema of all batches, as a capsule of the Arrow C data interface."""
         cdef ArrowSchema* schema = NULL
         capsule = new_schema_capsule(&schema)
-        if schema_export(self.large, schema) < 0:
+        if schema_export(self.large, self.copy, schema) < 0:
             raise MemoryError()
         return capsule
 
@@ -93,11 +94,11 @@ cdef class PackedRows:
             raise errors.rows_read_before()
         private.rows = self
         private.objects = iter(self.objects)
-        private.block = new_block(self.large)
+        private.block = new_block(self.large, self.copy)
         self.begun = True
         Py_INCREF(private)
         stream.private_data = <void*> private
-        stream.get_schema = _get_large_schema if self.large else _get_schema
+        stream.get_schema = _get_schema
         stream.get_next = _get_next
         stream.get_last_error = _get_last_error
         stream.release = _release
@@ -135,7 +136,7 @@ cdef class RowStream:
             self.index += 1
         if full is None:
             full = self.block
-            self.block = new_block(self.rows.large)
+            self.block = new_block(self.rows.large, self.rows.copy)
         if full.rows:
             full.export(out)
         return 0
@@ -148,7 +149,7 @@ cdef class RowStream:
         try:
             if not self.block.append(&e.columns, e.flags):
                 full = self.block
-                self.block = new_block(rows.large)
+                self.block = new_block(rows.large, rows.copy)
                 if not self.block.append(&e.columns, e.flags):
                     raise errors.too_large("a column of a row with 32-bit offsets (large=False)", 0x7fffffff, "more items")
         finally:
@@ -167,7 +168,7 @@ cdef class RowStream:
                 self.next_batch(out)
             except:
                 self.objects = None   # part of a row may be in the block
-                self.block = new_block(self.rows.large)
+                self.block = new_block(self.rows.large, self.rows.copy)
                 raise
             finally:
                 self.running = False
@@ -183,27 +184,25 @@ cdef class RowStream:
             self.failure = None
         return code
 
+    cdef int schema_or_code(self, ArrowSchema* out) noexcept:
+        memset(out, 0, sizeof(ArrowSchema))
+        return 0 if schema_export(self.rows.large, self.rows.copy, out) == 0 else ENOMEM
+
     cdef const char* failed(self) noexcept:
         """What the last error was, in text that is valid until the next one."""
         return NULL if self.failure is None else PyBytes_AS_STRING(self.failure)
 
 
-cdef int _schema(bint large, ArrowSchema* out) noexcept nogil:
-    memset(out, 0, sizeof(ArrowSchema))
-    return 0 if schema_export(large, out) == 0 else ENOMEM
-
-
-cdef int _get_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept nogil:
-    return _schema(False, out)
-
-
-cdef int _get_large_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept nogil:
-    return _schema(True, out)
-
-
 cdef bint _too_late() noexcept nogil:
     """A thread that asks for the GIL while the interpreter ends never comes back."""
     return fastser_finalizing() and not PyGILState_Check()
+
+
+cdef int _get_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept nogil:
+    if _too_late():
+        return EIO
+    with gil:
+        return (<RowStream> stream.private_data).schema_or_code(out)
 
 
 cdef int _get_next(ArrowArrayStream* stream, ArrowArray* out) noexcept nogil:
@@ -226,7 +225,7 @@ cdef void _release(ArrowArrayStream* stream) noexcept nogil:
 
 
 def pack_many(
-    objects, *, bint large=False, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None,
+    objects, *, bint copy=False, bint large=False, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None,
 ):
     """Pack objects as a table: a row of Arrow columns for each, whose large buffers are not copied.
 
@@ -234,6 +233,9 @@ def pack_many(
     ----------
     objects : iterable
         Packed one by one, when the table is read. An iterator can be read once, everything else any number of times.
+    copy : bool
+        Copy large buffers into the table, as ``large_binary``, instead of referring to them as ``binary_view``: for programs that
+        do not handle views, such as pyarrow's own ``filter``, ``take`` and ``sort_by``.
     large : bool
         Whether offsets have 64 bits: for objects of which a single one has more than 2 GiB of short texts or bytes, or
         2**31 numbers. One schema holds for all rows, and is told before the first one is packed.
@@ -264,6 +266,7 @@ def pack_many(
     give_encoder(encode_columns(None, track_refs, max_depth, fallback, hooks), 0)   # a wrong option is refused here
     self.objects = objects
     self.once = iter(objects) is objects
+    self.copy = copy
     self.large = large
     self.track_refs = track_refs
     self.max_depth = max_depth

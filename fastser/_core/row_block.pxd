@@ -10,6 +10,7 @@ from fastser._core.tags cimport COLUMN_COUNT
 
 cdef class RowBlock:
     cdef bint large
+    cdef bint copied                 # bodies are copied, as binaries with 64-bit offsets, instead of referred to as views
     cdef Py_ssize_t rows
     cdef Py_ssize_t nbytes           # of columns and bodies
     cdef Buffer versions
@@ -31,4 +32,4 @@ cdef class RowBlock:
 
 
 # New reference: an empty block, with offsets of 64 bits where it is large.
-cdef RowBlock new_block(bint large)
+cdef RowBlock new_block(bint large, bint copied)

@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from fastser._core.abi cimport ArrowArray
-from fastser._core.arrow_out cimport BinaryView, RowArrays, put_views, rows_export, view_room
+from fastser._core.arrow_out cimport VIEW_CUT, VIEW_INLINE_MAX, BinaryView, RowArrays, put_views, rows_export, view_room
 from fastser._core.buffer cimport Buffer, append_u8, buffer_append, buffer_extend, buffer_release, buffer_reserve
 from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, view_offset
 from fastser._core.packed cimport gathered
@@ -67,8 +67,11 @@ cdef class RowBlock:
             if body.gather:
                 owner = gathered(&body)
                 body.data = <bytes> owner
-            self.owners.append(owner)
-            _append_body(self, &body)
+            if self.copied:
+                _append_copy(self, &body)
+            else:
+                self.owners.append(owner)
+                _append_view(self, &body)
         for i in range(COLUMN_COUNT):
             _push(&self.list_offsets[i], self.large, self.items[i])
         self.rows += 1
@@ -88,14 +91,15 @@ cdef class RowBlock:
             arrays.items[i] = self.items[i]
             arrays.values[i] = self.values[i].data
             arrays.contents[i] = self.contents[i].data
-        arrays.view_buffer_count = bodies + 3
-        arrays.view_buffers = <const void**> calloc(bodies + 3, sizeof(void*))
-        if arrays.view_buffers == NULL:
-            raise MemoryError()
-        arrays.view_buffers[1] = self.values[COLUMN_BUFFERS].data
-        if bodies:
-            memcpy(arrays.view_buffers + 2, self.body_data.data, self.body_data.size)
-        arrays.view_buffers[2 + bodies] = self.body_sizes.data
+        if not self.copied:
+            arrays.view_buffer_count = bodies + 3
+            arrays.view_buffers = <const void**> calloc(bodies + 3, sizeof(void*))
+            if arrays.view_buffers == NULL:
+                raise MemoryError()
+            arrays.view_buffers[1] = self.values[COLUMN_BUFFERS].data
+            if bodies:
+                memcpy(arrays.view_buffers + 2, self.body_data.data, self.body_data.size)
+            arrays.view_buffers[2 + bodies] = self.body_sizes.data
         if rows_export(&arrays, <PyObject*> self, out) < 0:
             free(arrays.view_buffers)
             raise MemoryError()
@@ -103,15 +107,18 @@ cdef class RowBlock:
         return 0
 
 
-cdef RowBlock new_block(bint large):
+cdef RowBlock new_block(bint large, bint copied):
     cdef RowBlock self = RowBlock.__new__(RowBlock)
     cdef Py_ssize_t i
     self.large = large
+    self.copied = copied
     self.owners = []
     for i in range(COLUMN_COUNT):
         _push(&self.list_offsets[i], large, 0)
     _push(&self.values[COLUMN_TEXT], large, 0)
     _push(&self.values[COLUMN_DATA], large, 0)
+    if copied:
+        _push(&self.values[COLUMN_BUFFERS], True, 0)
     # Never NULL, which readers take amiss even where there is nothing to point to.
     if buffer_reserve(&self.values[COLUMN_BUFFERS], sizeof(BinaryView)) < 0 or buffer_reserve(&self.body_sizes, 8) < 0:
         raise MemoryError()
@@ -169,7 +176,27 @@ cdef inline int _append_strings(RowBlock self, int column, Buffer* offsets, Buff
     return 0
 
 
-cdef int _append_body(RowBlock self, const Body* body) except -1:
+cdef int _append_copy(RowBlock self, const Body* body) except -1:
+    """Cut as views are, so that readers join the pieces by one rule."""
+    cdef Buffer* content = &self.contents[COLUMN_BUFFERS]
+    cdef size_t end = content.size + body.size
+    cdef size_t at = content.size
+    if buffer_append(content, body.data, body.size) < 0:
+        raise MemoryError()
+    while end - at > VIEW_CUT + VIEW_INLINE_MAX:
+        at += VIEW_CUT
+        _push(&self.values[COLUMN_BUFFERS], True, at)
+        self.items[COLUMN_BUFFERS] += 1
+    _push(&self.values[COLUMN_BUFFERS], True, end)
+    self.items[COLUMN_BUFFERS] += 1
+    if end - at >= VIEW_CUT:
+        _push(&self.values[COLUMN_BUFFERS], True, end)
+        self.items[COLUMN_BUFFERS] += 1
+    self.nbytes += body.size
+    return 0
+
+
+cdef int _append_view(RowBlock self, const Body* body) except -1:
     cdef Py_ssize_t room = view_room(body.size)
     cdef Buffer* views = &self.values[COLUMN_BUFFERS]
     if buffer_reserve(views, room * sizeof(BinaryView)) < 0 \
