@@ -136,6 +136,8 @@ def _same(a, b, there: dict, back: dict) -> bool:
         return _same_array(a, b, there, back)
     if kind.__module__.partition(".")[0] in ("pyarrow", "polars") and hasattr(kind, "equals"):
         return _schema(a) == _schema(b) and a.equals(b)
+    if kind.__module__ == "torch" and hasattr(kind, "equal"):
+        return (a.dtype, a.shape, a.stride(), a.requires_grad) == (b.dtype, b.shape, b.stride(), b.requires_grad) and a.equal(b)
     if kind is FunctionType:
         return _same_function(a, b, there, back)
     first, second = reduced(a), reduced(b)

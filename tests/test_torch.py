@@ -146,6 +146,24 @@ def test_over_read_only_memory_tensors_are_copies(read):
     assert tensor.equal(torch.arange(1000))
 
 
+def test_private_mappings_of_files_and_stores_are_viewed(tmp_path):
+    tensor = torch.arange(100_000)
+    fastser.dump(tensor, tmp_path / "t")
+    mapped, other = (fastser.load(tmp_path / "t", mmap_mode="c") for _ in range(2))
+    assert not mapped.untyped_storage().resizable()
+    mapped[0] = -1
+    assert (other[0], fastser.load(tmp_path / "t")[0]) == (0, 0)
+    assert fastser.load(tmp_path / "t", mmap_mode="r").equal(tensor)
+    if sys.platform != "linux":
+        return
+    with fastser.ObjectStore.create(capacity="4MiB") as store:
+        ref = store.put({"t": tensor})
+        private = store.get(ref, mode="c")["t"]
+        private[0] = -1
+        assert store.get(ref)["t"].equal(tensor)
+        del private
+
+
 def test_the_copy_keeps_what_is_shared():
     base = torch.zeros(1000)
     found, part = again([base, base[10:20]])

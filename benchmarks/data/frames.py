@@ -1,4 +1,4 @@
-"""Frames and tables of other packages, a million rows of six columns: numbers, times, and text that repeats or does not."""
+"""Frames, tables and tensors of other packages. Frames have six columns: numbers, times, and text that repeats or does not."""
 
 from __future__ import annotations
 
@@ -52,3 +52,12 @@ def polars_frame(n):
     import polars
 
     return polars.DataFrame({name: values.tolist() if values.dtype == object else values for name, values in columns(n).items()})
+
+
+@row("frames", "a torch state dict, 40 tensors, 20 MB", n=20, package="torch", module="torch")
+def torch_state(n):
+    import torch
+
+    torch.manual_seed(91)
+    layers = [torch.nn.Linear(500, 500) for _ in range(n)]
+    return torch.nn.Sequential(*layers).state_dict()
