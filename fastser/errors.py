@@ -259,6 +259,51 @@ def not_readable(found: object) -> TypeError:
     return TypeError(f"expected a bytes-like object, a Packed or a producer of one Arrow row, found {type(found).__name__}")
 
 
+# --- tables ------------------------------------------------------------------------------------------------------------
+
+CONTAINS_ITSELF = "an object that contains itself"
+KEYS_NOT_TEXT = "dicts with other keys than str"
+NO_COLUMN = "no column: expected a list or an array of one dimension"
+NO_ROOT = "no table: expected a list, or a dict of lists or arrays of one length"
+TOO_SPREAD = "so much shared or left out that it would take many times the memory of the frame"
+
+
+def not_arrow(path: str, reason: object) -> EncodeError:
+    return EncodeError(f"Arrow cannot express what lies at {shorten(path)}: it is {reason}")
+
+
+def mixed_column(names: list[str]) -> str:
+    return f"a mixture of {', '.join(names[:-1])} and {names[-1]}: expected values of one type"
+
+
+def mixed_zones(one: str, other: str) -> str:
+    return f"a mixture of datetimes in {one or 'no zone'} and in {other or 'no zone'}: expected one zone"
+
+
+def inexact_double(value: int) -> str:
+    return f"a mixture of float and int, of which a double does not hold {value}"
+
+
+def odd_decimal(text: bytes) -> str:
+    return f"the Decimal {text.decode('utf-8', 'replace')}: expected a finite one of at most 38 digits"
+
+
+def wide_decimal(text: bytes, scale: int) -> str:
+    return f"the Decimal {text.decode('utf-8', 'replace')}, which has more than 38 digits when {scale} of them come after the point"
+
+
+def long_duration(days: int) -> str:
+    return f"a timedelta of {days} days: expected at most 64 bits of microseconds"
+
+
+def too_nested(levels: int) -> str:
+    return f"nested in more than {levels} levels, which importers do not take"
+
+
+def uneven_columns(count: int, other: int) -> str:
+    return f"a column of {count} values beside one of {other}"
+
+
 # --- files -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,16 @@
+"""Times in tables: zones, and what must be counted anew."""
+
+from fastser._core.buffer cimport Buffer
+from fastser._core.table_nodes cimport Nodes, Place
+
+# What Arrow calls the one zone of these datetimes, "" where they have none.
+cdef str zone_name(const Buffer* pieces, Place* place)
+
+# Have the values of these datetimes as Arrow has them: in UTC where they have a zone.
+cdef int to_utc(Nodes self, const Buffer* pieces) except -1
+
+# Every time of day lies within a day.
+cdef int check_clock(Nodes self, const Buffer* pieces) except -1
+
+# Have these timedeltas as microseconds.
+cdef int long_durations(Nodes self, const Buffer* pieces, Place* place) except -1

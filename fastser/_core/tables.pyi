@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+from fastser._core.arrow_data import ArrowData
+from fastser._core.packed import ArrowArrayExportable
+
+def to_arrow(data: Buffer | ArrowArrayExportable, *, exact: bool = False) -> ArrowData: ...
