@@ -11,6 +11,7 @@ from fastser._core.loads_many import loads_many
 from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
 from fastser._core.packed_rows import PackedRows, pack_many
+from fastser._core.tables import to_arrow
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import (
     DecodeError,
@@ -69,6 +70,7 @@ __all__ = [
     "pack",
     "pack_many",
     "register",
+    "to_arrow",
 ]
 
 __version__ = "0.1.0"

@@ -54,7 +54,11 @@ LAYERS = [
     {"_core.calls", "_core.instances"},
     {"_core.foreign"},
     {"_core.encode", "_core.decode"},
-    {"_core.dumps", "_core.loads"},
+    {"_core.table_nodes"},
+    {"_core.table_pieces"},
+    {"_core.table_zones"},
+    {"_core.table_columns"},
+    {"_core.dumps", "_core.loads", "_core.tables"},
     {"_core.packed_rows", "_core.loads_many"},
     {"api", "explain"},
     {"store"},
@@ -212,6 +216,7 @@ def test_public_names():
         "pack",
         "pack_many",
         "register",
+        "to_arrow",
     ]  # fmt: skip
     for name in fastser.__all__:
         assert getattr(fastser, name).__doc__, f"fastser.{name} has no docstring"

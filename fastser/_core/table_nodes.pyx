@@ -315,7 +315,10 @@ cdef Node* read_arrays(Nodes self, int tag, Py_ssize_t n, Place* place) except N
         child = read_elements(
             self, descr, tag, n * form.size, read_body(d, nbytes * n, &size, &index, False), &below)
     else:
-        parts = <Node**> arena(self, n * sizeof(Node*))
+        # In place before it is full, as arrays may lie on the memory of others of the same run.
+        child = new_node(self, NODE_CONCAT, tag, n * form.size)
+        parts = new_children(self, child, n)
+        new_children(self, node, 1)[0] = child
         for i in range(n):
             if d.at < d.end and d.at[0] == BODY_OF:
                 d.at += 1
@@ -339,7 +342,7 @@ cdef Node* shared_elements(
     cdef int width
     if range.node.kind == NODE_LIST and range.node.count == 1:
         elements = range.node.children[0]
-        if elements.kind == NODE_CONCAT:
+        if elements != NULL and elements.kind == NODE_CONCAT:
             elements = elements.children[at] if elements.count == range.count else NULL
             at = 0
     if elements == NULL or (elements.tag != TAG_ARRAY and elements.tag != TAG_ARRAY_RUN):
@@ -821,7 +824,7 @@ cdef dict OTHERS = {
     TAG_COMPLEX: "a complex", TAG_SURROGATE_TEXT: "a str with lone surrogates", TAG_UTC: "a time zone",
     TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice",
     TAG_GLOBAL: "a class or another object that is found by its name", TAG_CALL: "an object that its own reducer makes",
-    TAG_PICKLE: "a pickled object", TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer",
+    TAG_PICKLE: "a pickled object", TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer", TAG_ARROW: "Arrow data as a value",
 }
 
 

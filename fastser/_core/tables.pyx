@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastser._core.arrow_in cimport ArrowRow, arrow_row_view
+from fastser._core.arrow_in cimport ArrowRow, row_view
 from fastser._core.buffer cimport Buffer, buffer_release
 from fastser._core.capi cimport PY_SSIZE_T_MAX
 from fastser._core.columns cimport View
@@ -14,6 +14,7 @@ from fastser._core.decoder cimport Decoder, decoder_begin, decoder_release
 from fastser._core.frame cimport FRAME_OK, frame_parse, view_release
 from fastser._core.packed cimport Packed, frame_error, packed_view
 from fastser._core.references cimport let_go
+from fastser._core.row_source cimport exports_rows, only_row
 from fastser._core.stack cimport fastser_stack_limit
 from fastser._core.table_columns cimport Table, make_column
 from fastser._core.table_nodes cimport *
@@ -167,6 +168,7 @@ cdef object convert(Decoder* d, object owner, bint exact):
     d.stack_limit = fastser_stack_limit()
     d.owner = <PyObject*> owner
     d.writable = False
+    d.safe = True
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
     d.foreign = d.view.flags & FLAG_FOREIGN
     d.walk_value = decode_value
@@ -223,8 +225,9 @@ def to_arrow(data, *, bint exact=False):
     --------
     >>> import fastser
     >>> frame = fastser.dumps([{"id": 1, "name": "Ada"}, {"id": 2, "name": None}])
-    >>> fastser.to_arrow(frame)
-    <ArrowData: array of 2 items, struct<id: int64, name: utf8>>
+    >>> table = fastser.to_arrow(frame)
+    >>> table.kind, len(table)
+    ('array', 2)
     """
     cdef Decoder d
     cdef Py_buffer buffer
@@ -241,11 +244,12 @@ def to_arrow(data, *, bint exact=False):
     try:
         view = memoryview(data)
     except TypeError:
-        if not hasattr(data, "__arrow_c_array__"):
+        if not exports_rows(data):
             raise _errors.not_readable(data) from None
-        row = ArrowRow(data)
+        view = None
+    if view is None:
         try:
-            arrow_row_view(row, &d.view)
+            row = row_view(only_row(data), 0, &d.view)
             return convert(&d, row, exact)
         finally:
             view_release(&d.view, NULL)
