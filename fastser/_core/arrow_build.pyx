@@ -36,7 +36,7 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    ALIGNMENT = 8                # what consumers may ask of buffers whose items are longer than a byte
+    ALIGNMENT = 8                # the most that is asked of a buffer
     FEW_BUFFERS = 3
 
 
@@ -137,7 +137,7 @@ cdef int _build_buffers(
     const Place* place,
 ) except -1:
     cdef Py_ssize_t i, count = len(numbers), total = count + (1 if layout.kind == LAYOUT_VIEW else 0)
-    cdef int64_t number
+    cdef int64_t number, alignment
     cdef int64_t* sizes = <int64_t*> arena_new(arena, total, sizeof(int64_t))
     out.n_buffers = total
     out.buffers = <const void**> arena_new(arena, total, sizeof(void*))
@@ -151,7 +151,10 @@ cdef int _build_buffers(
                 out.buffers[i] = fastser_no_bytes
             continue
         number -= 1
-        if <size_t> spans[number].data % ALIGNMENT and item_size(layout, i) > 1:
+        # Offsets of 32 bits may begin in the middle of others.
+        alignment = item_size(layout, i)
+        alignment = min(alignment & -alignment, ALIGNMENT)
+        if alignment > 1 and <size_t> spans[number].data % <size_t> alignment:
             _align(&spans[number], copies)
         out.buffers[i] = spans[number].data
         sizes[i] = spans[number].size

@@ -137,7 +137,7 @@ cdef class ArrowData:
         description : tuple
             As `take_apart` returns it. All of it is checked, against the sizes of the buffers too.
         buffers : sequence of bytes-like
-            Those that are not aligned to 8 bytes are copied where their items ask for it.
+            Those that are not aligned as their items ask for are copied.
         full : bool
             Check every offset, index, type id, end of a run, view and text as well, for data from strangers.
 
