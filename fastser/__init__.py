@@ -12,6 +12,7 @@ from fastser._core.dumps import dumps, pack
 from fastser._core.packed import Packed
 from fastser._core.packed_rows import PackedRows, pack_many
 from fastser._core.tables import to_arrow
+from fastser._core.from_arrow import from_arrow
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import (
     DecodeError,
@@ -64,6 +65,7 @@ __all__ = [
     "dump",
     "dumps",
     "explain",
+    "from_arrow",
     "load",
     "loads",
     "loads_many",

@@ -268,7 +268,15 @@ NO_ROOT = "no table: expected a list, or a dict of lists or arrays of one length
 TOO_SPREAD = "so much shared or left out that it would take many times the memory of the frame"
 
 
-def not_arrow(path: str, reason: object) -> EncodeError:
+TOO_FAR = "a value lies beyond what Python's type for it holds"
+TOO_FINE = "a value has nanoseconds, which Python's type for it does not hold: cast the column to microseconds"
+
+
+def arrow_type(format: str) -> str:
+    return f"column of Arrow format {format!r}"
+
+
+def not_a_column(path: str, reason: object) -> EncodeError:
     return EncodeError(f"Arrow cannot express what lies at {shorten(path)}: it is {reason}")
 
 

@@ -58,7 +58,7 @@ LAYERS = [
     {"_core.table_pieces"},
     {"_core.table_zones"},
     {"_core.table_columns"},
-    {"_core.dumps", "_core.loads", "_core.tables"},
+    {"_core.dumps", "_core.loads", "_core.tables", "_core.from_arrow"},
     {"_core.packed_rows", "_core.loads_many"},
     {"api", "explain"},
     {"store"},
@@ -210,6 +210,7 @@ def test_public_names():
         "dump",
         "dumps",
         "explain",
+        "from_arrow",
         "load",
         "loads",
         "loads_many",
@@ -224,7 +225,7 @@ def test_public_names():
 
 @pytest.mark.core
 def test_the_hot_functions_are_the_compiled_ones():
-    for name in ("dumps", "loads", "pack", "pack_many", "loads_many"):
+    for name in ("dumps", "loads", "pack", "pack_many", "loads_many", "to_arrow", "from_arrow"):
         assert type(getattr(fastser, name)) is type(len), f"fastser.{name} is wrapped"
 
 

@@ -1,4 +1,4 @@
-"""Tables without objects: what to_arrow makes of frames, against what pyarrow and Polars make of the objects themselves."""
+"""Tables without objects: to_arrow and from_arrow, against what pyarrow and Polars make of the objects themselves."""
 
 import collections
 import datetime
@@ -318,3 +318,136 @@ def test_any_records(data):
             array = pa.array(fastser.to_arrow(frame, exact=exact))
             array.validate(full=True)
             assert bare(array.to_pylist()) == bare(rows)
+
+
+# --- the other way -----------------------------------------------------------------------------------------------------
+
+
+def list_of(table):
+    """What from_arrow gives, and loads_many: the same as pyarrow's own objects."""
+    packed = fastser.from_arrow(table)
+    assert type(packed) is fastser.Packed
+    frame = packed.to_bytes()
+    back = fastser.loads(frame)
+    assert fastser.loads(frame, safe=True) == back
+    return back
+
+
+def types_of(value):
+    """The types of a value and of what lies in it."""
+    if type(value) is dict:
+        return {k: types_of(v) for k, v in value.items()}
+    return [types_of(v) for v in value] if type(value) in (list, tuple) else type(value)
+
+
+def of_type(kind, *values):
+    return pa.array([*values, None, values[0]], kind)
+
+
+NUMBERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()]
+TEXTS = [pa.string(), pa.large_string(), pa.string_view()]
+BINARIES = [pa.binary(), pa.large_binary(), pa.binary_view()]
+ARRAYS = {
+    **{str(kind): of_type(kind, 1, 100, 3) for kind in NUMBERS},
+    "ints of all widths": pa.array([1, -300, 70_000, 2**62, None]),
+    "uint64 beyond int64": of_type(pa.uint64(), 1, 2**63, 2**64 - 1),
+    "halves": of_type(pa.float16(), 1.5, 65504.0, -0.0001, 6e-8, float("inf"), 0.0),
+    "bool": of_type(pa.bool_(), True, False),
+    **{str(kind): of_type(kind, "a", "", "é" * 30) for kind in TEXTS},
+    **{str(kind): of_type(kind, b"a", b"", b"\xff" * 30) for kind in BINARIES},
+    "binary of one width": of_type(pa.binary(2), b"ab", b"cd"),
+    **{str(kind): of_type(kind, decimal.Decimal("1.50"), decimal.Decimal("-0.01"), decimal.Decimal(0))
+       for kind in [pa.decimal32(5, 2), pa.decimal64(10, 2), pa.decimal128(20, 3), pa.decimal256(50, 5)]},
+    "decimal128 of 38 digits": of_type(pa.decimal128(38, 0), decimal.Decimal(10) ** 37),
+    "decimal128 with a negative scale": of_type(pa.decimal128(5, -3), decimal.Decimal("-1E+3")),
+    "date32": of_type(pa.date32(), datetime.date(2024, 2, 29), datetime.date(1, 1, 1)),
+    "date64": of_type(pa.date64(), datetime.date(2024, 2, 29), datetime.date(1960, 1, 1)),
+    "time32[s]": of_type(pa.time32("s"), 3661),
+    "time32[ms]": of_type(pa.time32("ms"), 3661),
+    "time64[us]": of_type(pa.time64("us"), datetime.time(1, 2, 3, 4)),
+    "time64[ns]": of_type(pa.time64("ns"), datetime.time(1, 2, 3, 4)),
+    **{f"{kind}": of_type(kind, 1000, -5000) for unit in ("s", "ms", "us") for kind in (pa.timestamp(unit), pa.duration(unit), pa.timestamp(unit, "UTC"),
+       pa.timestamp(unit, "-05:30"), pa.timestamp(unit, "Europe/Berlin"))},
+    "a change of clocks": pa.array([1729987200 + i * 1800 for i in range(20)] + [None], pa.timestamp("s", "Europe/Berlin")),
+    "lists": of_type(pa.list_(pa.int64()), [1, 2], []),
+    "large lists": of_type(pa.large_list(pa.string()), ["a", None], []),
+    "lists of one width": of_type(pa.list_(pa.int64(), 2), [1, 2], [3, None]),
+    "list views": of_type(pa.list_view(pa.int64()), [1, 2], []),
+    "lists of structs": of_type(pa.list_(pa.struct({"a": pa.int64()})), [{"a": 1}, None, {"a": None}], []),
+    "maps": of_type(pa.map_(pa.string(), pa.int64()), [("a", 1), ("b", None)], []),
+    "structs": of_type(pa.struct({"a": pa.int64(), "d": pa.date32()}), {"a": 1, "d": datetime.date(2024, 1, 1)}, {"a": None, "d": None}),
+    "structs in structs": of_type(pa.struct({"a": pa.struct({"b": pa.string()})}), {"a": {"b": "x"}}, {"a": None}),
+    "structs without fields": of_type(pa.struct([]), {}),
+    "dictionary": pa.array(["a", "b", None, "a"]).dictionary_encode(),
+    "dictionary of structs": pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1]), pa.array([{"a": 1}, {"a": 2}, {"a": 3}])),
+    "run-end encoded": pa.RunEndEncodedArray.from_arrays(pa.array([2, 5, 7], pa.int32()), pa.array(["x", None, "y"])),
+    "sparse union": pa.UnionArray.from_sparse(pa.array([0, 1, 0], pa.int8()), [pa.array([1, 2, None]), pa.array(["a", "b", "c"])]),
+    "dense union": pa.UnionArray.from_dense(pa.array([0, 1, 0, 2], pa.int8()), pa.array([0, 0, 1, 0], pa.int32()), [pa.array([1, 2]), pa.array(["a"]), pa.array([0.5])]),
+    "nulls": pa.nulls(3),
+    "many nulls": pa.nulls(100_000, pa.int64()),
+    "empty": pa.array([], pa.int64()),
+    "UUIDs": pa.uuid().wrap_array(pa.array([b"a" * 16, None], pa.binary(16))),
+    "bool8": pa.bool8().wrap_array(pa.array([1, 0, None], pa.int8())),
+    "JSON": pa.json_().wrap_array(pa.array(["[1]", None])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_from_arrow(array):
+    for part in (array, array[1:], array[: len(array) // 2], pa.chunked_array([array[:1], array[1:], array])):
+        back = list_of(part)
+        assert back == part.to_pylist()
+        assert types_of(back) == types_of(part.to_pylist())
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_from_arrow_as_a_column(array):
+    if len(array) == 0:
+        return
+    table = pa.table({"before": range(len(array)), "column": array})
+    assert list_of(table) == table.to_pylist()
+    rows = pa.StructArray.from_arrays([array], ["column"], mask=pa.array([i % 2 == 0 for i in range(len(array))]))
+    assert list_of(rows) == rows.to_pylist()
+    lists = pa.ListArray.from_arrays([0, 0, len(array) - 1, len(array)], array)
+    assert list_of(lists) == lists.to_pylist()
+
+
+def test_folds_come_back():
+    array = ARRAYS["a change of clocks"]
+    assert [v.fold for v in list_of(array)[:-1]] == [v.fold for v in array.to_pylist()[:-1]]
+
+
+def test_from_other_engines():
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    frame = polars.DataFrame(RECORDS)
+    assert list_of(frame) == RECORDS
+    assert list_of(duckdb.sql("select id, name from frame order by id limit 3")) == [{"id": r["id"], "name": r["name"]} for r in RECORDS[:3]]
+    assert list_of(frame["name"].cast(polars.Categorical)) == [r["name"] for r in RECORDS]
+
+
+def test_there_and_back():
+    frame = fastser.dumps(RECORDS)
+    assert fastser.loads(fastser.from_arrow(fastser.to_arrow(frame))) == RECORDS
+    assert fastser.loads(fastser.from_arrow(fastser.to_arrow(frame, exact=True))) == RECORDS
+    assert pa.array(fastser.to_arrow(fastser.from_arrow(pa.table(pa.array(fastser.to_arrow(frame)).flatten(), list(RECORDS[0]))))).to_pylist() == RECORDS
+
+
+@pytest.mark.parametrize("array, text", [
+    (pa.array([1], pa.timestamp("ns")), r"'tsn:' at \$\[\*\]: a value has nanoseconds"),
+    (pa.array([10**7], pa.date32()), r"'tdD' at \$\[\*\]: a value lies beyond"),
+    (pa.array([10**15], pa.duration("s")), r"lies beyond"),
+    (pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())}), r"'tin' at \$\[\*\]\.a: .*intervals"),
+    (pa.table([[1], [2]], ["a", "a"]), r"two fields have the name 'a'"),
+    (pa.table([[1]] * 300, [str(i) for i in range(300)]), r"at most 256 fields"),
+    (pa.array([1], pa.timestamp("us", "Nowhere/Town")), r"Nowhere/Town"),
+])  # fmt: skip
+def test_what_python_cannot_hold(array, text):
+    with pytest.raises(fastser.EncodeError, match=text):
+        fastser.from_arrow(array)
+
+
+def test_no_producer():
+    with pytest.raises(TypeError, match="__arrow_c_array__"):
+        fastser.from_arrow([1, 2])
+    with pytest.raises(TypeError, match="expected a bytes-like object"):
+        fastser.to_arrow([1, 2])

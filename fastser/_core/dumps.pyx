@@ -1,9 +1,8 @@
 """dumps and pack: options, scratch that is used again, and what follows when the walk stops."""
 
 from cpython.object cimport PyObject
-from libc.string cimport memset
 
-from fastser._core.buffer cimport buffer_extend
+from fastser._core.backing cimport back_items
 from fastser._core.capi cimport (
     PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref,
 )
@@ -11,9 +10,7 @@ from fastser._core.columns cimport columns_capacity
 from fastser._core.encode cimport walk
 from fastser._core.encoder cimport *
 from fastser._core.foreign cimport runs_code
-from fastser._core.frame cimport Layout, frame_layout
 from fastser._core.packed cimport frame_to_bytes, packed_new
-from fastser._core.scalars cimport room
 from fastser._core.stack cimport fastser_stack_limit
 
 from fastser import errors as _errors, hooks as _hooks, locate as _locate
@@ -105,8 +102,6 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
 
 
 cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
-    cdef Py_ssize_t missing
-    cdef Layout layout
     e.track = track
     e.careful = runs_code(root)
     e.acyclic = 0
@@ -118,15 +113,7 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     e.stack_limit = fastser_stack_limit()
     if start_walk(e, root, 0) < 0:
         walk_again(e, root)
-    if e.claimed > 8 * <Py_ssize_t> e.columns.tags.size:
-        # At least one bit an item, so that no reader makes more than a frame's bytes can back.
-        while True:
-            frame_layout(&e.columns, e.flags, &layout)
-            missing = (e.claimed - 8 * layout.total + 7) >> 3
-            if missing <= 0:
-                break
-            # Padding elsewhere in the frame may take up some of what is added.
-            memset(room(buffer_extend(&e.columns.bits, missing)), 0, missing)
+    back_items(e)
     return 0
 
 

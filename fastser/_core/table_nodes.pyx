@@ -11,6 +11,7 @@ from fastser._core.arrays cimport (
     DTYPE_OBJECT, STRING_DTYPE, fastser_descr_has_objects, fastser_descr_has_subarray, fastser_descr_itemsize,
     fastser_descr_type_num, fastser_dtype_code, fastser_plain_import,
 )
+from fastser._core.arrow_values cimport end_of_utf8
 from fastser._core.bodies cimport read_body
 from fastser._core.buffer cimport Buffer, buffer_append, buffer_release
 from fastser._core.callables cimport read_callable
@@ -24,7 +25,6 @@ from fastser._core.references cimport number
 from fastser._core.stack cimport fastser_stack_short
 from fastser._core.tags cimport *
 from fastser._core.templates cimport read_shape
-from fastser._core.utf8 cimport fastser_is_utf8
 
 import datetime as _datetime
 import sys as _sys
@@ -75,7 +75,7 @@ cdef object path_of_place(Place* place):
 
 
 cdef int refuse(Place* place, object reason) except -1:
-    raise _errors.not_arrow(path_of_place(place), reason)
+    raise _errors.not_a_column(path_of_place(place), reason)
 
 
 cdef Node* new_node(Nodes self, int kind, int tag, Py_ssize_t n) except NULL:
@@ -208,12 +208,14 @@ cdef Node* read_long(Nodes self, int tag, Py_ssize_t n) except NULL:
     cdef Node* node = new_node(self, NODE_LONG_TEXT if tag == TAG_BODY_TEXT else NODE_LONG_BINARY, tag, n)
     cdef Span* spans = <Span*> arena(self, n * sizeof(Span))
     cdef Py_ssize_t i, index = 0
+    cdef const uint8_t* end
     if tag == TAG_BODY_BYTEARRAY:
         numbered(self, node)
         node.done = 1
     for i in range(n):
         spans[i].data = read_body(self.d, -1, &spans[i].size, &index, tag != TAG_BODY_BYTEARRAY)
-        if tag == TAG_BODY_TEXT and not fastser_is_utf8(spans[i].data, spans[i].size):
+        end = <const uint8_t*> spans[i].data + spans[i].size
+        if tag == TAG_BODY_TEXT and end_of_utf8(<const uint8_t*> spans[i].data, end) != end:
             bad(self.d, "UTF-8", "other bytes")
     node.data = spans
     return node

@@ -1,5 +1,7 @@
 """Times in tables: zones, and what must be counted anew."""
 
+from libc.stdint cimport int64_t
+
 from fastser._core.buffer cimport Buffer
 from fastser._core.table_nodes cimport Nodes, Place
 
@@ -14,3 +16,9 @@ cdef int check_clock(Nodes self, const Buffer* pieces) except -1
 
 # Have these timedeltas as microseconds.
 cdef int long_durations(Nodes self, const Buffer* pieces, Place* place) except -1
+
+# New reference: the zone of that name, or of an offset such as +01:00.
+cdef object zone_of(str name)
+
+# (what clocks in the zone are ahead of UTC, in microseconds; their fold) at an instant.
+cdef tuple clock_of(object zone, int64_t instant)

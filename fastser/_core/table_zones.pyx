@@ -9,6 +9,7 @@ from fastser._core.table_pieces cimport Piece, piece_count, source_of
 from fastser._core.times cimport FASTSER_DAY_MICROSECONDS
 
 import datetime as _datetime
+from zoneinfo import ZoneInfo as _ZoneInfo
 
 from fastser import errors as _errors
 
@@ -133,3 +134,21 @@ cdef int long_durations(Nodes self, const Buffer* pieces, Place* place) except -
         node.kind = NODE_DURATION
         node.made = 1
     return 0
+
+
+# --- from Arrow ---------------------------------------------------------------------------------------------------------
+
+
+cdef object zone_of(str name):
+    if name == "UTC":
+        return _utc
+    if name[:1] in ("+", "-"):
+        hours, minutes = name[1:].split(":")
+        offset = _timedelta(hours=int(hours), minutes=int(minutes))
+        return _timezone(-offset if name[0] == "-" else offset)
+    return _ZoneInfo(name)
+
+
+cdef tuple clock_of(object zone, int64_t instant):
+    when = (_epoch + _timedelta(microseconds=instant)).replace(tzinfo=_utc).astimezone(zone)
+    return when.utcoffset() // _microsecond, when.fold

@@ -2,10 +2,11 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from fastser._core.arrow_in cimport ArrowRow, row_view
+from fastser._core.arrow_values cimport bad_offsets, bad_texts
 from fastser._core.buffer cimport Buffer, buffer_release
 from fastser._core.capi cimport PY_SSIZE_T_MAX
 from fastser._core.columns cimport View
@@ -19,8 +20,8 @@ from fastser._core.stack cimport fastser_stack_limit
 from fastser._core.table_columns cimport Table, make_column
 from fastser._core.table_nodes cimport *
 from fastser._core.table_pieces cimport *
-from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS, TAG_TEXT, TAG_BYTES
-from fastser._core.utf8 cimport fastser_rising_32, fastser_rising_64
+from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS
+from fastser._core.text cimport fastser_all_ascii
 
 from fastser import errors as _errors
 from fastser._core.arrow_data import ArrowData as _ArrowData
@@ -34,20 +35,35 @@ cdef enum:
 cdef int check_offsets(Decoder* d) except -1:
     """Every item of text and data lies within its column, and text is UTF-8."""
     cdef View* view = &d.view
-    cdef size_t good
+    cdef int64_t wrong = -1
     if view.text_count:
         with nogil:
-            good = (fastser_rising_64 if view.text_large else fastser_rising_32)(
-                view.text_offsets, view.text_count, view.text, view.text_size, True)
-        if good != <size_t> view.text_count:
-            raise _errors.bad_frame("rising offsets and UTF-8", "others", "column text")
+            wrong = bad_items(view.text_offsets, view.text_large, view.text_count, view.text, view.text_size,
+                              not fastser_all_ascii(view.text, view.text_size))
+        if wrong >= 0:
+            raise _errors.bad_frame("rising offsets and UTF-8", "others", f"column text, position {wrong}")
     if view.data_count:
         with nogil:
-            good = (fastser_rising_64 if view.data_large else fastser_rising_32)(
-                view.data_offsets, view.data_count, view.data, view.data_size, False)
-        if good != <size_t> view.data_count:
-            raise _errors.bad_frame("rising offsets", "others", "column data")
+            wrong = bad_items(view.data_offsets, view.data_large, view.data_count, view.data, view.data_size, False)
+        if wrong >= 0:
+            raise _errors.bad_frame("rising offsets", "others", f"column data, position {wrong}")
     return 0
+
+
+cdef int64_t bad_items(
+    const void* offsets, bint large, Py_ssize_t count, const char* data, Py_ssize_t size, bint text,
+) noexcept nogil:
+    """The first position at which offsets, or texts, are wrong, or -1."""
+    cdef int64_t wrong
+    if large:
+        wrong = bad_offsets(<const int64_t*> offsets, 0, count, size)
+        if wrong < 0 and text:
+            wrong = bad_texts(<const int64_t*> offsets, <const uint8_t*> data, NULL, 0, count)
+    else:
+        wrong = bad_offsets(<const int32_t*> offsets, 0, count, size)
+        if wrong < 0 and text:
+            wrong = bad_texts(<const int32_t*> offsets, <const uint8_t*> data, NULL, 0, count)
+    return wrong
 
 
 cdef Node* value_of(Nodes self, Piece* root, Place* place) except NULL:
