@@ -105,7 +105,7 @@ def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> d
                 raise errors.cannot_find(*part.hook.rpartition(".")[::2], error, part.place) from error
             if hook is None:
                 raise errors.unsafe(str(part), _path(root, part) or part.place)
-            classes[part.hook] = hook
+            classes[str(part)] = hook
         elif part.reference:
             cls = allowed[str(part)]
             if cls is None:

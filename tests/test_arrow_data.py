@@ -948,6 +948,38 @@ def test_descriptions_cannot_unfold():
         ArrowData.from_parts(("array", wide, ((0, 0, 0, (0,), nodes, None),)), [THREE])
 
 
+@pytest.mark.parametrize(
+    ("format", "offset", "buffers", "child"),
+    [
+        ("+s", 5, (0,), lambda array: array.flatten()[0]),
+        ("+w:2", 5, (0,), lambda array: array.flatten()),
+        ("+us:0", 5, (1,), lambda array: array.field(0)),
+        ("+l", 0, (0, 1), lambda array: array.flatten()),
+    ],
+)
+def test_what_is_empty_leads_nowhere(format, offset, buffers, child):
+    """Readers cut children at the offset, or at the first of the offsets, of arrays without items too: beyond the end they abort."""
+    schema = (format, "", None, 2, (INT,), None)
+    node = (0, 0, offset, buffers, ((0, 0, 0, (0, 0), (), None),), None)
+    array = pa.array(ArrowData.from_parts(("array", schema, (node,)), [b"\7" * 24], full=True))
+    assert (len(array), array.offset, len(child(array))) == (0, 0, 0)
+
+
+def test_made_of_nothing():
+    data = ArrowData.__new__(ArrowData)
+    assert repr(data) == "<fastser.ArrowData: schema, format 'n'>"
+    assert pa.DataType._import_from_c_capsule(data.__arrow_c_schema__()) == pa.null()
+    assert fastser.loads(fastser.dumps(data)).kind == "schema"
+
+
+@pytest.mark.parametrize(("sizes", "found"), [(None, "NULL"), (b"\xff" * 8, "a negative size")])
+def test_views_of_no_items_have_sizes(sizes, found):
+    releases = Releases()
+    producer = ArrayProducer(releases.schema(b"vu"), releases.array(0, [None, b"", b"data", sizes]))
+    with pytest.raises(DecodeError, match=f"found {found}$"):
+        ArrowData.from_producer(producer)
+
+
 def test_levels_of_descriptions():
     schema, node = INT, NODE
     for level in range(2, 70):

@@ -16,6 +16,7 @@ pa = pytest.importorskip("pyarrow")
 pl = pytest.importorskip("polars")
 pytest.importorskip("polars.testing")
 
+from tests import frames as f  # noqa: E402
 from tests.arrow_samples import ARRAYS as SAMPLES  # noqa: E402
 
 
@@ -250,6 +251,34 @@ def test_safe_refuses_classes_and_takes_data():
     assert [array.to_pylist() for array in fastser.loads(arrays, safe=True, allow=[pa.Int64Array])] == [[1], ["x"]]
     data = fastser.ArrowData.from_producer(pa.array(["a", "b"]))
     assert pa.array(fastser.loads(fastser.dumps(data), safe=True)).to_pylist() == ["a", "b"]
+
+
+def test_safe_takes_a_class_and_its_objects():
+    """The class by its name and the hook of its objects, which has the same name."""
+    table = pa.table({"a": [1]})
+    for data in ([pa.Table, table], [table, pa.Table, table]):
+        assert fastser.loads(fastser.dumps(data), safe=True, allow=[pa.Table]) == data
+
+
+@pytest.mark.parametrize("again", ["reference", "index"])
+def test_parts_of_descriptions_occur_once(again):
+    """A wide schema that is referred to thousands of times would be a few bytes, and more than a memory of structs."""
+    child = [bytes([f.TUPLE]), 6, bytes([f.GENERIC, f.TEXT, f.TEXT_REF]), 0, bytes([f.NONE]), f.small(2), bytes([f.TUPLE]), 0, bytes([f.NONE])]
+    schema = [bytes([f.TUPLE]), 6, bytes([f.GENERIC, f.TEXT, f.TEXT_REF]), 0, bytes([f.NONE]), f.small(2)]
+    schema += [bytes([f.TUPLE]), 1, *child, bytes([f.NONE])]
+    description = [bytes([f.TUPLE]), 3, bytes([f.GENERIC, f.TEXT]), *schema, bytes([f.TUPLE]), 0]
+    text = ["", "schema", "+s", "n"]
+    once = [bytes([f.LIST]), 2, bytes([f.GENERIC, f.TEXT]), bytes([f.ARROW]), *description, 0]
+    assert len(fastser.loads(f.build(*once, text=text))) == 2
+    if again == "reference":
+        # The list is 0, the data 1, its description 2.
+        tags = [bytes([f.LIST]), 3, *once[2:], bytes([f.ARROW, f.REF]), 2, 0]
+        frame = f.build(*tags, text=text, flags=f.REFS)
+    else:
+        tags = [bytes([f.LIST]), 3, bytes([f.CONCAT]), 1, bytes([f.TEXT]), bytes([f.ARROW, f.INDEXED]), 1, *description, 1, 0, 0]
+        frame = f.build(*tags, text=text, i8=[0, 0])
+    with pytest.raises(DecodeError, match="expected parts of Arrow data that occur once, found"):
+        fastser.loads(frame)
 
 
 def test_safe_calls_no_hook_of_a_user():

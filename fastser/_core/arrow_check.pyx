@@ -167,11 +167,6 @@ cdef int _check_pointers(const Layout* layout, const ArrowArray* array, const Pl
     cdef int64_t i, size
     if has_validity(layout) and array.null_count > 0 and array.buffers[0] == NULL:
         return _bad(f"a validity bitmap for {array.null_count} nulls", "NULL", place)
-    if array.length == 0:
-        return 0
-    for i in range(1 if has_validity(layout) else 0, array.n_buffers):
-        if array.buffers[i] == NULL and (layout.kind == LAYOUT_BITS or (item_size(layout, i) and i < 3)):
-            return _bad(f"a buffer {i}", "NULL", place)
     if layout.kind == LAYOUT_VIEW and array.n_buffers > 3:
         if array.buffers[array.n_buffers - 1] == NULL:
             return _bad("the sizes of buffers", "NULL", place)
@@ -179,6 +174,11 @@ cdef int _check_pointers(const Layout* layout, const ArrowArray* array, const Pl
             size = offset_at(array.buffers[array.n_buffers - 1], 8, i)
             if size < 0 or (size and array.buffers[2 + i] == NULL):
                 return _bad(f"a buffer {2 + i} of {size} bytes", "NULL" if size >= 0 else "a negative size", place)
+    if array.length == 0:
+        return 0
+    for i in range(1 if has_validity(layout) else 0, array.n_buffers):
+        if array.buffers[i] == NULL and (layout.kind == LAYOUT_BITS or (item_size(layout, i) and i < 3)):
+            return _bad(f"a buffer {i}", "NULL", place)
     return 0
 
 

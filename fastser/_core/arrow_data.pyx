@@ -57,6 +57,11 @@ cdef class ArrowData:
     def __init__(self):
         raise errors.no_constructor("ArrowData", "fastser.ArrowData.from_producer")
 
+    def __cinit__(self):
+        # Whole also where nothing else is put into it, as by ArrowData.__new__(ArrowData).
+        self.kind = "schema"
+        self.schema.format = "n"
+
     def __dealloc__(self):
         cdef Py_ssize_t i
         if self.produced:

@@ -34,12 +34,12 @@ cdef int take_stream(object capsule, ArrowArrayStream* out) except -1:
 
 cdef int take_schema_and_array(object capsules, ArrowSchema* schema, ArrowArray* array) except -1:
     cdef ArrowArray* source
-    if not isinstance(capsules, tuple) or len(capsules) != 2:
+    if not isinstance(capsules, tuple) or len(<tuple> capsules) != 2:
         raise errors.not_capsules(capsules)
-    source = <ArrowArray*> _struct(capsules[1], "arrow_array")
+    source = <ArrowArray*> _struct((<tuple> capsules)[1], "arrow_array")
     if source.release == NULL:
         raise errors.capsule_consumed("arrow_array")
-    take_schema(capsules[0], schema)
+    take_schema((<tuple> capsules)[0], schema)
     array[0] = source[0]
     source.release = NULL
     return 0

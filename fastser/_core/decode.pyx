@@ -23,7 +23,7 @@ from fastser._core.leaf_runs cimport (
 from fastser._core.rebuild cimport rebuild_decimals, rebuild_uuids, rebuild_zones
 from fastser._core.rebuild_calls cimport rebuild_arrow, rebuild_calls, rebuild_hooked, rebuild_memory, rebuild_pickles
 from fastser._core.rebuild_instances cimport rebuild_instances, rebuild_named_rows
-from fastser._core.references cimport grow, grows, hide, let_go, new_sequence, number, read_references, set_number, show
+from fastser._core.references cimport branches, grow, grows, hide, let_go, new_sequence, number, read_references, set_number, show
 from fastser._core.row_columns cimport CHUNK, Column, columns_free, open_columns, read_columns
 from fastser._core.slots cimport fill_slots, new_reference, slots_free, slots_new
 from fastser._core.stack cimport fastser_stack_short
@@ -521,7 +521,12 @@ cdef int decode_indexed(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             if indices[i] >= <uint64_t> m:
                 return bad(d, f"an index below {m}", indices[i])
             out[i] = items[indices[i]]
-            fastser_incref(out[i])
+            if out[i] == NULL:
+                return bad(d, "parts of Arrow data that occur once", "one that occurs twice")
+            if branches(d, out[i]):
+                items[indices[i]] = NULL   # it is taken
+            else:
+                fastser_incref(out[i])
     finally:
         free(indices)
         slots_free(items, m)

@@ -71,6 +71,7 @@ cdef struct Decoder:
     int has_refs
     int foreign               # user code may run
     int inside                # a dtype's description or a zone, which are no levels of the user's
+    int tree                  # a description of Arrow data, of which each part occurs once
     int text_is_ascii         # the whole column; -1 not looked at
     int collector             # it is paused, see user_code
     # The walk itself, for what holds objects but is read elsewhere.
@@ -84,6 +85,7 @@ cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     d.depth = 0
     d.collector = 0
     d.inside = 0
+    d.tree = 0
     d.refs = NULL
     d.ref_count = d.ref_capacity = 0
     d.texts = NULL

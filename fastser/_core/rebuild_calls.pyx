@@ -175,8 +175,8 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     if not d.foreign:
         return bad(d, "the header to announce hooks", "one")
     if d.allowed != NULL:
-        hook = (<dict> d.allowed).get(name)
-        if type(hook) is not _hooks.Hook:
+        hook = (<dict> d.allowed).get(f"the hook {name!r}")
+        if hook is None:
             raise _errors.unsafe(f"the hook {name!r}", f"tag {d.at - d.view.tags}")
     elif not d.inspect:
         hook = (<dict> d.hooks).get(name)
@@ -228,11 +228,13 @@ cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, j, first = number(d, n)
     cdef uint64_t count
     cdef list descriptions, buffers
-    cdef int inside = d.inside
+    cdef int inside = d.inside, tree = d.tree
     if not inside:
         d.inside = 1
         d.depth -= ARROW_LEVELS
+    d.tree = 1
     descriptions = read_values(d, n)
+    d.tree = tree
     if not inside:
         d.inside = 0
         d.depth += ARROW_LEVELS

@@ -41,10 +41,17 @@ cdef inline void set_number(Decoder* d, Py_ssize_t index, PyObject* o) noexcept:
         d.refs[index] = o
 
 
+cdef inline bint branches(Decoder* d, PyObject* o) noexcept:
+    """Whether there may be just one of it: who shares parts of a tree could make a large one of few bytes."""
+    return d.tree and fastser_is_tuple(o) and fastser_tuple_size(o) != 0
+
+
 cdef inline PyObject* referred(Decoder* d, uint64_t index) except NULL:
     """New reference to a numbered object."""
     if index >= <uint64_t> d.ref_count or d.refs[index] == NULL:
         bad(d, f"a reference to one of {d.ref_count} objects, complete enough to be referred to", index)
+    if branches(d, d.refs[index]):
+        bad(d, "parts of Arrow data that occur once", "a reference to one")
     if d.open != NULL and fastser_is_tuple(d.refs[index]):
         note_open(d, index)
     fastser_incref(d.refs[index])
