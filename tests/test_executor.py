@@ -240,8 +240,12 @@ def test_an_object_that_changes_between_two_tasks_is_put_again(own, tmp_path):
     assert len(objects_in(own.store)) == 4
     array.resize(50_000, refcheck=False)
     futures.append(own.submit(wait_for, tmp_path / "go", array))
+    text = bytearray(b"a" * 100_001)
+    for end in b"bc":
+        text[-1] = end
+        futures.append(own.submit(lambda *args: wait_for(*args[:1]) and args[1][-1], tmp_path / "go", text))
     (tmp_path / "go").touch()
-    assert [future.result() for future in futures] == [0, 0, 1, 1, 2, 2, 3, 3, 0]
+    assert [future.result() for future in futures] == [0, 0, 1, 1, 2, 2, 3, 3, 0, *b"bc"]
     until(lambda: not objects_in(own.store))
 
 
@@ -625,6 +629,15 @@ def test_an_initializer_that_fails_breaks_the_pool():
     with fastser.Executor(1, context("fork"), deep, (0,)) as executor:
         with pytest.raises(BrokenProcessPool):
             executor.submit(same, 1).result()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="from Python 3.11 on")
+def test_workers_that_are_replaced():
+    with fastser.Executor(1, context("spawn"), max_tasks_per_child=1) as executor:
+        futures = [executor.submit(lambda a: (os.getpid(), a.sum()), np.ones(LARGE)) for _ in range(2)]
+        (one, total), (other, _) = [future.result() for future in futures]
+    assert one != other
+    assert total == LARGE
 
 
 def test_arguments_of_the_executor():

@@ -53,6 +53,8 @@ class Executor(concurrent.futures.Executor):
     initargs : tuple
     store : ObjectStore, optional
         Where large arguments and results go. By default a store of its own, which is closed at `shutdown`.
+    max_tasks_per_child : int, optional
+        After so many tasks a worker is replaced by a new one; not with "fork". From Python 3.11 on.
 
     Attributes
     ----------
@@ -89,6 +91,7 @@ class Executor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         *,
         store: ObjectStore | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise errors.bad_option("initializer", "callable or None", initializer)
@@ -99,7 +102,8 @@ class Executor(concurrent.futures.Executor):
         self._functions = PackedFunctions()
         self.store = self._through.store
         started = (self.store.name, self._through.prefix, _Portable(initializer), initargs)
-        self._pool = ProcessPoolExecutor(max_workers, mp_context, _start, started)
+        options = {} if max_tasks_per_child is None else {"max_tasks_per_child": max_tasks_per_child}  # from Python 3.11 on
+        self._pool = ProcessPoolExecutor(max_workers, mp_context, _start, started, **options)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "concurrent.futures.Future[Any]":
         """Schedule ``fn(*args, **kwargs)``, and return the future of its result."""
@@ -237,10 +241,11 @@ def _flattened(results: Iterator[list[Any]]) -> Iterator[Any]:
 class _Entry:
     """An object in the store, and how many unfinished tasks have it."""
 
-    __slots__ = ("count", "obj", "ref")
+    __slots__ = ("count", "frame", "obj", "ref")
 
     def __init__(self, ref: ObjectRef, obj: object = None) -> None:
         self.ref, self.obj, self.count = ref, obj, 1
+        self.frame: memoryview | None = None  # what was put, once somebody asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +289,9 @@ class _Through:
             if entry is not None:
                 entry.count += 1
         if entry is not None:
-            if _is_unchanged(packed, self.store.get_frame(entry.ref)):
+            if entry.frame is None:  # kept mapped for the next time: what takes longest is to map it
+                entry.frame = memoryview(self.store.get_frame(entry.ref)).cast("B")
+            if _is_unchanged(packed, entry.frame):
                 used.append(entry)
                 return _Shared(entry.ref)
             self.release([entry])
@@ -340,20 +347,25 @@ def _is_small(obj: object) -> bool:
     return kind in _NUMBERS or (kind in _TEXTS and len(obj) <= _TEXT_LIMIT)  # type: ignore[arg-type]
 
 
-def _is_unchanged(packed: Packed, frame: Any) -> bool:
+def _is_unchanged(packed: Packed, stored: memoryview) -> bool:
     """Whether this is what was put, byte by byte: whoever owns an array may change it between two calls."""
-    stored = memoryview(frame).cast("B")
     if packed.nbytes != stored.nbytes:
         return False
     at = 0
     for piece in packed.buffers():
-        piece = piece.cast("B")
-        for begin in range(0, piece.nbytes, _COMPARED_AT_ONCE):
-            one = np.frombuffer(piece[begin : begin + _COMPARED_AT_ONCE], np.uint8)
-            if not np.array_equal(one, np.frombuffer(stored[at : at + one.size], np.uint8)):
-                return False
-            at += one.size
+        if not _are_equal(piece.cast("B"), stored[at : at + piece.nbytes]):
+            return False
+        at += piece.nbytes
     return True
+
+
+def _are_equal(one: memoryview, other: memoryview) -> bool:
+    whole = one.nbytes & ~7
+    for begin in range(0, whole, _COMPARED_AT_ONCE):
+        part = slice(begin, min(begin + _COMPARED_AT_ONCE, whole))
+        if not np.array_equal(np.frombuffer(one[part], np.uint64), np.frombuffer(other[part], np.uint64)):
+            return False
+    return bytes(one[whole:]) == bytes(other[whole:])
 
 
 # --- in the worker -------------------------------------------------------------------------------------------------------
