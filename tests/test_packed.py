@@ -277,6 +277,19 @@ def test_write_into(obj):
         assert target[:shift] + target[shift + len(frame) :] == b"\xaa" * 16
 
 
+def test_write_into_of_more_than_caches_hold():
+    data = np.arange(40_000_000 // 8).view("u1")
+    parts = [data[: 33_000_003], data[:64], np.empty(0), data[5:5_000_777]]
+    packed = fastser.pack(parts)
+    for shift in (0, 1, 16):
+        target = np.full(packed.nbytes + 64, 255, "u1")
+        assert packed.write_into(target.data[shift:]) == packed.nbytes
+        assert not target[:shift].size or (target[:shift] == 255).all()
+        assert (target[shift + packed.nbytes :] == 255).all()
+        found = fastser.loads(target[shift:])
+        assert all(np.array_equal(a, b) for a, b in zip(found, parts, strict=True))
+
+
 def test_write_into_what_holds_memory():
     packed = fastser.pack(list(range(1000)))
     size = packed.nbytes

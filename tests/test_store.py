@@ -1002,3 +1002,10 @@ def test_the_command_line_removes_what_a_killed_owner_left(name):
     assert name in directories.stores()
     assert command("rm", name) == (0, "", "")
     assert name not in directories.stores()
+
+
+def test_the_command_line_removes_what_is_half_made(name, place):
+    place.mkdir(mode=0o700)
+    (place / "making").touch()
+    assert command("rm", name) == (0, "", "")
+    assert not place.exists()

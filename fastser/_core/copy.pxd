@@ -1,4 +1,4 @@
-"""Copying what is mostly a few bytes long."""
+"""Copying what is mostly a few bytes long, and what is larger than any cache."""
 
 
 cdef extern from *:
@@ -30,5 +30,31 @@ cdef extern from *:
             to[size - 1] = from[size - 1];
         }
     }
+
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+
+    /* Copy past the caches: a plain store reads the memory first that it is about to overwrite. */
+    static inline void fastser_copy_stream(char *to, const char *from, size_t size) {
+        size_t done = 0;
+        if (((uintptr_t) to & 15) == 0) {
+            for (; size - done >= 64; done += 64) {
+                const __m128i a = _mm_loadu_si128((const __m128i *) (from + done));
+                const __m128i b = _mm_loadu_si128((const __m128i *) (from + done + 16));
+                const __m128i c = _mm_loadu_si128((const __m128i *) (from + done + 32));
+                const __m128i d = _mm_loadu_si128((const __m128i *) (from + done + 48));
+                _mm_stream_si128((__m128i *) (to + done), a);
+                _mm_stream_si128((__m128i *) (to + done + 16), b);
+                _mm_stream_si128((__m128i *) (to + done + 32), c);
+                _mm_stream_si128((__m128i *) (to + done + 48), d);
+            }
+            _mm_sfence();
+        }
+        memcpy(to + done, from + done, size - done);
+    }
+    #else
+    #define fastser_copy_stream(to, from, size) ((void) memcpy((to), (from), (size)))
+    #endif
     """
+    void fastser_copy_stream(char* to, const char* source, size_t size) noexcept nogil
     void fastser_copy_short(char* to, const char* source, size_t size) noexcept nogil

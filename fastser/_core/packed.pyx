@@ -16,6 +16,7 @@ from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_out cimport array_export, schema_export
 from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
+from fastser._core.copy cimport fastser_copy_stream
 from fastser._core.columns cimport Body, Columns, View, columns_bodies, columns_body_count
 from fastser._core.frame cimport *
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
@@ -60,6 +61,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     NOGIL_MIN = 256 << 10      # below, giving up the GIL and taking it again costs more than the copy
+    STREAM_MIN = 32 << 20      # above, no cache holds what is written until somebody reads it
     MERGE_BELOW = 4096         # buffers() copies smaller bodies together with the padding around them
 
 # The first bytes of a frame.  HEADER_SIZE of them tell how long it is: see frame_length.
@@ -89,12 +91,14 @@ cdef bytes gathered(const Body* body):
     return block
 
 
-cdef void _copy(const Body* bodies, Py_ssize_t count, char* out) noexcept nogil:
+cdef void _copy(const Body* bodies, Py_ssize_t count, char* out, bint stream=False) noexcept nogil:
     cdef Py_ssize_t i, size, padded
     for i in range(count):
         size = <Py_ssize_t> bodies[i].size
         padded = align_up(size, BODY_ALIGNMENT)
-        if size:
+        if size and stream:
+            fastser_copy_stream(out, bodies[i].data, size)
+        elif size:
             memcpy(out, bodies[i].data, size)
         memset(out + size, 0, padded - size)
         out += padded
@@ -119,7 +123,7 @@ cdef int _write_bodies(const Body* bodies, Py_ssize_t count, char* out) except -
                 end += 1
             if padded >= NOGIL_MIN:
                 with nogil:
-                    _copy(bodies + i, end - i, out)
+                    _copy(bodies + i, end - i, out, padded >= STREAM_MIN)
             else:
                 _copy(bodies + i, end - i, out)
             i = end

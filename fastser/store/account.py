@@ -33,10 +33,10 @@ class Account:
         How many bytes of free segments are kept at most.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, capacity: int) -> None:
         self._directory = directory
-        self.capacity: int = directory.info["capacity"]
-        self.kept = self.capacity // 2
+        self.capacity = capacity
+        self.kept = capacity // 2
         self._thread = threading.Lock()
         self._fd = self._open()
         # By another open file description: a child inherits the mapping, and must not inherit the lock with it.

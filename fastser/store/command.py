@@ -1,6 +1,7 @@
 """python -m fastser store: the stores of this user, from the command line."""
 
 import argparse
+from contextlib import suppress
 
 from fastser import errors
 from fastser._core.shared import lock, unlock
@@ -58,10 +59,13 @@ def _stats(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    directory = Directory.attach(options.name)
+    try:
+        directory = Directory(options.name)
+    except FileNotFoundError:
+        raise errors.store_not_found(options.name) from None
     if not lock(directory.fd, exclusive=True, wait=False) and not options.force:
         raise errors.store_exists(options.name)
-    with Account(directory) as account:
+    with suppress(FileNotFoundError), Account(directory, 0) as account:  # a process was killed before there was one
         account.close()
     directory.remove()
     return 0
@@ -70,7 +74,7 @@ def _remove(options: argparse.Namespace) -> int:
 def _look(name: str) -> StoreStats:
     directory = Directory.attach(name)
     unlock(directory.fd)  # who only looks is not attached
-    return collect(directory, Account(directory))
+    return collect(directory, Account(directory, directory.info["capacity"]))
 
 
 def _state(stats: StoreStats) -> str:

@@ -141,7 +141,7 @@ class ObjectStore:
         self.id = directory.info["id"]
         self.capacity = directory.info["capacity"]
         self._directory = directory
-        self._account = Account(directory)
+        self._account = Account(directory, self.capacity)
         self._spill = Spill(directory, self._account)
         self._segments = Segments(directory, self._account, self._spill)
         self._touch = directory.spill is not None  # when objects were used is asked for by nothing else
