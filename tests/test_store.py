@@ -706,6 +706,36 @@ def test_threads_share_a_store(store):
     assert store.stats().objects == ()
 
 
+def test_a_finalizer_may_use_the_store_at_any_time(store):
+    used = []
+
+    class Owner:
+        def __init__(self, value):
+            self.ref = store.put(value)
+            self.cycle = self
+
+        def __del__(self):
+            used.append(store.put(SMALL))
+            store.delete(self.ref)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)  # a collection at nearly every step
+    try:
+        for i in range(20):
+            Owner(LARGE[: 20_000 + i])
+            Owner(i)
+            store.delete(store.put(LARGE))
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert len(used) == 40
+    assert [found.ref for found in store.stats().objects] == sorted(used)
+    with store._account as account:
+        counted = account.used, account.free
+        account.count()
+        assert (account.used, account.free) == counted
+
+
 # --- capacity ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.core, pytest.mark.skipif(sys.platform != "linux", reason="the store needs Linux")]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the store needs Linux")
 
 FOLDER = Path(__file__).parent
 SECONDS = os.environ.get("FASTSER_STORE_SECONDS", "8")  # set it to 60 for the long run

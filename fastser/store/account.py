@@ -37,7 +37,9 @@ class Account:
         self._directory = directory
         self.capacity = capacity
         self.kept = capacity // 2
-        self._thread = threading.Lock()
+        # Again by the same thread: the collector may run a finalizer at any time, which deletes an object.
+        self._thread = threading.RLock()
+        self._depth = 0
         self._fd = self._open()
         # By another open file description: a child inherits the mapping, and must not inherit the lock with it.
         fd = self._open()
@@ -53,7 +55,8 @@ class Account:
 
     def after_fork(self) -> None:
         """In the child: locks of its own."""
-        self._thread = threading.Lock()
+        self._thread = threading.RLock()
+        self._depth = 0
         own = self._open()
         os.dup2(own, self._fd, inheritable=False)
         os.close(own)
@@ -61,18 +64,24 @@ class Account:
     def __enter__(self) -> "Account":
         self._thread.acquire()
         try:
-            lock(self._fd, exclusive=True)
+            if not self._depth:
+                lock(self._fd, exclusive=True)
+            self._depth += 1
             if self._words[_CLOSED]:
-                unlock(self._fd)
                 raise errors.store_closed(self._directory.name)
         except BaseException:
-            self._thread.release()
+            self._leave()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         try:
-            unlock(self._fd)
+            self._depth -= self._depth > 0
+            if not self._depth:
+                unlock(self._fd)
         finally:
             self._thread.release()
 

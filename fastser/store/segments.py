@@ -210,7 +210,10 @@ class Segments:
         fitting = [(s, inode not in self._mappings, inode) for s, inode in self._free_segments() if size <= s <= size + size // 4]
         for found, _, inode in sorted(fitting):
             free_name = f"{found}-{inode}"
-            fd = os.open(free_name, OPEN, dir_fd=self._directory.free)
+            try:
+                fd = os.open(free_name, OPEN, dir_fd=self._directory.free)
+            except FileNotFoundError:  # taken by a finalizer that ran meanwhile
+                continue
             if not lock(fd, exclusive=True, wait=False):
                 os.close(fd)
                 continue
@@ -243,7 +246,10 @@ class Segments:
         return self._account.used < before
 
     def _give_back(self, free_name: str, size: int) -> None:
-        fd = os.open(free_name, OPEN, dir_fd=self._directory.free)
+        try:
+            fd = os.open(free_name, OPEN, dir_fd=self._directory.free)
+        except FileNotFoundError:
+            return
         try:
             if lock(fd, exclusive=True, wait=False):
                 os.ftruncate(fd, 0)
