@@ -78,15 +78,17 @@ cdef void* take(Source s, size_t count, size_t size) except NULL:
 cdef int add_segment(Buffer* segments, const ArrowArray* array, int64_t index, int64_t count) except -1:
     """Items of an array from ``index`` on, counted from its offset; those that follow the last ones make them longer."""
     cdef Segment segment
-    cdef Segment* last = <Segment*> (segments.data + segments.size) - 1
+    cdef Segment* last
     segment.array = array
     segment.start = array.offset + index
     segment.count = count
     if count == 0:
         return 0
-    if segments.size and last.array == array and last.start + last.count == segment.start:
-        last.count += count
-        return 0
+    if segments.size:
+        last = <Segment*> (segments.data + segments.size) - 1
+        if last.array == array and last.start + last.count == segment.start:
+            last.count += count
+            return 0
     if buffer_append(segments, &segment, sizeof(Segment)) < 0:
         raise MemoryError()
     return 0
