@@ -2,6 +2,7 @@
 
 import ctypes
 
+import numpy as np
 from test_arrow_row import Array, Schema
 
 _new_capsule = ctypes.pythonapi.PyCapsule_New
@@ -137,3 +138,8 @@ class SchemaProducer:
 
     def __arrow_c_schema__(self):
         return capsule(self.schema)
+
+
+def numbers(releases, count=3, tag="array"):
+    body = np.arange(count, dtype=np.int32).tobytes()
+    return releases.array(count, [None, body], release=tag)

@@ -4,9 +4,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
 
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowArrayStream, ArrowSchema
@@ -105,7 +103,6 @@ cdef class ArrowData:
         1
         """
         cdef ArrowData self = ArrowData.__new__(ArrowData)
-        cdef Place place
         if kind is None:
             for kind in KINDS:
                 if hasattr(producer, f"__arrow_c_{kind}__"):

@@ -1,6 +1,6 @@
 """Arrow's format strings: which buffers and children an array of a type has."""
 
-from libc.stdint cimport int8_t, int32_t, int64_t
+from libc.stdint cimport int8_t, int64_t
 from libc.string cimport memset, strcmp, strncmp
 
 

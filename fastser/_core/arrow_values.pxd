@@ -1,6 +1,7 @@
 """Checks of every value of an Arrow buffer: each returns the position of the first that is wrong, or -1.
 
-Loops without an exit, which compilers make wide, tell whether to look for it at all.  Buffers of typed items are aligned.  ``validity`` may be NULL; its bits, as ``start``, count from the buffers' beginnings.
+Loops without an exit, which compilers make wide, tell whether to look for it at all.  Buffers of typed items are aligned.
+``validity`` may be NULL; its bits, as ``start``, count from the buffers' beginnings.
 """
 
 from libc.stdint cimport (
