@@ -4,6 +4,7 @@
     python tests/fuzz_loads.py --objects            round trips of random objects instead
     python tests/fuzz_loads.py --mischief           objects whose own code changes the containers that are being packed
     python tests/fuzz_loads.py --calls              frames that name, call and unpickle, in a process that knows only harmless names
+    python tests/fuzz_loads.py --tables             damaged frames of tables, made Arrow data (needs pyarrow)
     python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
     python tests/fuzz_loads.py --arrow              damaged frames of Arrow data, read to the last value (needs pyarrow)
 
@@ -1048,6 +1049,49 @@ def load(fastser, frame, rng, *, calls=False):
         pass
 
 
+def random_table(rng, depth=0):
+    """Records, or another list that Arrow can express, most of the time."""
+    leaves = (
+        lambda: rng.choice((0, 1, -3, 200, 70_000, 2**40)), lambda: rng.choice((0.5, 1e300)), lambda: rng.choice(("", "a", "é" * 9, "x" * 5000)),
+        lambda: rng.random() < 0.5, lambda: rng.choice((b"", b"ab")), lambda: datetime.datetime(2024, 1, rng.randrange(1, 29), tzinfo=ZONES[3]),
+        lambda: datetime.timedelta(rng.randrange(10**9)), lambda: decimal.Decimal(rng.randrange(100)) / 8, lambda: uuid.UUID(int=rng.randrange(9)),
+        lambda: np.arange(rng.randrange(4)),
+    )  # fmt: skip
+
+    def column(depth):
+        kind, missing = rng.randrange(14), rng.random() < 0.3
+        if kind > 9 and depth < 3:
+            inner = [column(depth + 1) for _ in range(3)]
+            make = (lambda: [inner[0]() for _ in range(rng.randrange(4))]) if kind < 12 else (
+                lambda: {name: make() for name, make in zip("abc", inner) if rng.random() < 0.8})  # fmt: skip
+        else:
+            make = leaves[kind % len(leaves)]
+        return lambda: None if missing and rng.random() < 0.3 else make()
+
+    make = column(0)
+    items = [make() for _ in range(rng.choice((1, 3, 20, 60)))]
+    return items + items[: rng.randrange(3) * len(items)]
+
+
+def work_on_tables(seed, path):
+    import fastser
+    import pyarrow as pa
+
+    rng = random.Random(seed)
+    corpus = [fastser.dumps(random_table(rng), track_refs=rng.random() < 0.7) for _ in range(100)]
+    with open(path, "r+b", buffering=0) as note:
+        for _ in range(BATCH):
+            frame = rng.choice((damage_bytes, damage_columns, spoken))(rng, rng.choice(corpus), rng.choice(corpus))
+            note.seek(0)
+            note.write(struct.pack("<Q", len(frame)) + frame)
+            faulthandler.dump_traceback_later(HANG, exit=True)
+            try:
+                pa.array(fastser.to_arrow(frame, exact=rng.random() < 0.5)).validate(full=True)
+            except (fastser.EncodeError, fastser.DecodeError, fastser.DepthError):
+                pass
+            faulthandler.cancel_dump_traceback_later()
+
+
 def work_on_calls(seed, path):
     import fastser
 
@@ -1218,6 +1262,7 @@ def main():
     parser.add_argument("--calls", action="store_const", dest="kind", const="calls", help="frames that name, call and unpickle")
     parser.add_argument("--rows", action="store_const", dest="kind", const="rows", help="Arrow rows instead of frames")
     parser.add_argument("--arrow", action="store_const", dest="kind", const="arrow", help="frames of Arrow data, read by pyarrow")
+    parser.add_argument("--tables", action="store_const", dest="kind", const="tables", help="frames of tables, made Arrow data")
     parser.add_argument("--no-limit", action="store_true", help="no limit of memory: sanitizers reserve terabytes")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

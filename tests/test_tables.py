@@ -3,11 +3,14 @@
 import collections
 import datetime
 import decimal
+import pathlib
+import sys
 import uuid
 import zoneinfo
 from dataclasses import dataclass
 
 import fastser
+import fuzz_loads
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -265,6 +268,69 @@ def test_engines_take_it():
     assert polars.DataFrame(table).schema == polars.DataFrame(RECORDS).schema
     columns = fastser.to_arrow(fastser.dumps({"id": [1, 2], "x": np.array([0.5, 1.5])}))
     assert duckdb.sql("select sum(id * x) from columns").fetchall() == [(3.5,)]
+
+
+# --- frames from strangers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_frames(seed):
+    assert fuzz_loads.run(seed, "tables") is None
+
+
+def test_nothing_that_a_frame_names_is_imported_or_called(tmp_path, monkeypatch):
+    (tmp_path / "trap_of_tables.py").write_text("from collections import namedtuple\nRow = namedtuple('Row', 'x y')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import trap_of_tables
+
+    frame = fastser.dumps([trap_of_tables.Row(1, 2), trap_of_tables.Row(3, 4)])
+    assert arrow_types(fastser.to_arrow(frame)) == ["x", "y"]
+    monkeypatch.delitem(sys.modules, "trap_of_tables")
+    with pytest.raises(fastser.EncodeError, match="trap_of_tables.Row, which is not there: import it first"):
+        fastser.to_arrow(frame)
+    assert "trap_of_tables" not in sys.modules
+    with pytest.raises(fastser.EncodeError, match="an object that its own reducer makes"):
+        fastser.to_arrow(fastser.dumps([pathlib.Path("a"), pathlib.Path("b")]))
+
+
+def arrow_types(table):
+    return [field.name for field in pa.array(table).type]
+
+
+def test_what_is_shared_again_and_again_is_refused():
+    shared = [0.5]
+    for _ in range(40):
+        shared = [shared, shared]
+    with pytest.raises(fastser.EncodeError, match="many times the memory of the frame"):
+        fastser.to_arrow(fastser.dumps(shared))
+    record = {"x": 1}
+    for _ in range(40):
+        record = {"a": record, "b": record}
+    with pytest.raises(fastser.EncodeError, match="many times the memory|more than 64 levels"):
+        fastser.to_arrow(fastser.dumps([record]))
+    sparse = [{f"key {i}": i} for i in range(3000)]
+    with pytest.raises(fastser.EncodeError, match="many times the memory"):
+        fastser.to_arrow(fastser.dumps(sparse))
+
+
+def test_deep_nesting():
+    deep = []
+    for _ in range(60):
+        deep = [deep]
+    assert len(pa.array(fastser.to_arrow(fastser.dumps(deep)))) == 1
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(fastser.EncodeError, match="more than 64 levels"):
+        fastser.to_arrow(fastser.dumps(deep))
+
+
+def test_frames_that_are_no_frames():
+    frame = fastser.dumps([{"a": i} for i in range(10)])
+    for cut in range(len(frame)):
+        with pytest.raises(fastser.DecodeError):
+            fastser.to_arrow(frame[:cut])
+    with pytest.raises(fastser.DecodeError, match="column text"):
+        fastser.to_arrow(fastser.dumps(["aé"] * 2, track_refs=False).replace("é".encode(), b"\xc3("))
 
 
 # --- any records -------------------------------------------------------------------------------------------------------

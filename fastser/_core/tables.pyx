@@ -1,11 +1,13 @@
 """to_arrow: the run at the root of a frame as an Arrow array, without an object for each item."""
 
+cimport numpy as cnp
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from fastser._core.arrow_in cimport ArrowRow, row_view
+from fastser._core.arrays cimport fastser_plain_import
 from fastser._core.arrow_values cimport bad_offsets, bad_texts
 from fastser._core.buffer cimport Buffer, buffer_release
 from fastser._core.capi cimport PY_SSIZE_T_MAX
@@ -25,6 +27,9 @@ from fastser._core.text cimport fastser_all_ascii
 
 from fastser import errors as _errors
 from fastser._core.arrow_data import ArrowData as _ArrowData
+
+cnp.import_array()
+fastser_plain_import()
 
 
 cdef enum:
