@@ -477,3 +477,12 @@ def test_an_interpreter_may_end_while_data_is_lent():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1000\n", "")
+
+
+def test_views_of_buffers_leave_no_references():
+    buffers = ArrowData.from_producer(pa.array(["a", "b"])).take_apart()[1]
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        for buffer in buffers:
+            memoryview(buffer).release()
+    assert abs(sys.getrefcount(None) - before) < 100

@@ -8,6 +8,7 @@ never copied but bits that do not begin with a byte, and the data of views that 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
@@ -38,6 +39,7 @@ cdef class ArrowBuffer:
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
         PyBuffer_FillInfo(buffer, self, <void*> self.data, self.size, True, flags)
+        Py_DECREF(None)   # Cython's own reference in buffer.obj, which was written over
 
 
 @cython.final
