@@ -797,6 +797,14 @@ def test_free_segments_are_at_most_half_of_the_capacity():
         assert store.stats().used == store.stats().free <= 2_000_000
 
 
+def test_free_segments_are_few(store):
+    refs = [store.put(LARGE[:5_000]) for _ in range(600)]
+    for ref in refs:
+        store.delete(ref)
+    assert len(os.listdir(os.path.join(store._directory.path, "free"))) <= 256
+    assert store.stats().used == store.stats().free <= 256 * 45_056
+
+
 def test_the_least_recently_used_objects_are_spilled(tmp_path):
     with fastser.ObjectStore.create(capacity=2_000_000, spill_dir=tmp_path) as store:
         (folder,) = tmp_path.iterdir()

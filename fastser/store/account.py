@@ -14,7 +14,7 @@ from fastser._core.shared import Mapping, lock, unlock
 from fastser.store.directory import OPEN, Directory, names
 
 _SIZE = 64
-_USED, _FREE, _CLOSED = range(3)
+_USED, _FREE, _SEGMENTS, _CLOSED = range(4)
 _PAGE = 4096
 
 
@@ -98,6 +98,11 @@ class Account:
         return self._words[_FREE]
 
     @property
+    def segments(self) -> int:
+        """How many free segments there are."""
+        return self._words[_SEGMENTS]
+
+    @property
     def room(self) -> int:
         return self.capacity - self._words[_USED]
 
@@ -110,6 +115,7 @@ class Account:
     def freed(self, nbytes: int) -> None:
         """A segment of this size became free, or with a negative size is in use again."""
         self._words[_FREE] += nbytes
+        self._words[_SEGMENTS] += 1 if nbytes > 0 else -1
 
     def close(self) -> None:
         """Let nobody hold the account any more."""
@@ -122,6 +128,7 @@ class Account:
             self.remove_if_abandoned(name)
         free = _size_of_all(directory.free)
         self._words[_FREE] = free
+        self._words[_SEGMENTS] = len(names(directory.free))
         # What is sealed in between is counted twice rather than not at all.
         self._words[_USED] = free + _size_of_all(directory.new) + _size_of_all(directory.sealed)
 

@@ -7,6 +7,8 @@ only while nobody views it, which an exclusive lock on its file proves.
 
 import errno
 import os
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _MAPPINGS_KEPT = 256  # each is an entry in the kernel's table for this process, of which there are 65,530
+_FREE_KEPT = 256  # free segments: who looks for one looks through them
 _PIECES = 1024  # IOV_MAX
 
 
@@ -58,6 +61,7 @@ class Segments:
         self._account = account
         self._spill = spill
         self._mappings: dict[int, Mapping] = {}  # by inode: of segments that this process wrote to, last used last
+        self._freed: deque[tuple[int, int]] = deque(maxlen=_FREE_KEPT)  # (size, inode) of what this process deleted
         self._open: dict[int, Segment] = {}  # by descriptor: of segments that it is writing to
 
     def after_fork(self) -> None:
@@ -72,6 +76,7 @@ class Segments:
     def forget(self) -> None:
         """Unmap what was kept."""
         self._mappings.clear()
+        self._freed.clear()
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -207,8 +212,7 @@ class Segments:
     def _recycle(self, name: str, size: int) -> Segment | None:
         if self._account.free < size:
             return None
-        fitting = [(s, inode not in self._mappings, inode) for s, inode in self._free_segments() if size <= s <= size + size // 4]
-        for found, _, inode in sorted(fitting):
+        for found, inode in self._fitting(size, size + size // 4):
             free_name = f"{found}-{inode}"
             try:
                 fd = os.open(free_name, OPEN, dir_fd=self._directory.free)
@@ -222,6 +226,15 @@ class Segments:
             self._account.freed(-found)
             return self._opened(Segment(name, fd, recycled=True))
         return None
+
+    def _fitting(self, least: int, most: int) -> Iterator[tuple[int, int]]:
+        """Free segments to try: what this process deleted last, of which it may have a mapping, then all."""
+        for found in [found for found in reversed(self._freed) if least <= found[0] <= most]:
+            with suppress(ValueError):
+                self._freed.remove(found)
+            yield found
+        fitting = [(size, inode not in self._mappings, inode) for size, inode in self._free_segments() if least <= size <= most]
+        yield from ((size, inode) for size, _, inode in sorted(fitting))
 
     def _opened(self, segment: Segment) -> Segment:
         self._open[segment.fd] = segment
@@ -292,8 +305,12 @@ class Segments:
             else:
                 os.rename(name, f"{found.st_size}-{found.st_ino}", src_dir_fd=directory.sealed, dst_dir_fd=directory.free)
                 account.freed(found.st_size)
+                self._freed.append((found.st_size, found.st_ino))
                 if account.free > account.kept:
                     self._reclaim(account.free - account.kept)
+                elif account.segments > _FREE_KEPT:  # small ones cost least to make anew
+                    for size, inode in sorted(self._free_segments())[: _FREE_KEPT // 4]:
+                        self._give_back(f"{size}-{inode}", size)
             return True
 
 
