@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import math
@@ -10,6 +11,7 @@ import multiprocessing
 import operator
 import os
 import pathlib
+import random
 import re
 import signal
 import subprocess
@@ -554,6 +556,25 @@ def test_the_result_of_a_worker_that_died_before_it_was_sent_is_freed(store):
             executor.submit(put_and_killed).result()
         assert len(objects_in(store)) == 2
     assert objects_in(store) == [other]
+
+
+def test_workers_that_are_killed_at_any_moment_leave_nothing(store):
+    kept = store.put(np.arange(LARGE))
+    moment = random.Random(1)
+    for _ in range(12):
+        with fastser.Executor(2, context("fork"), store=store) as executor:
+            shared = np.ones(LARGE)
+            futures = [executor.submit(lambda a, i: a[: LARGE // 2] + i, shared, i) for i in range(20)]
+            never = [executor.submit(wait_for, "never") for _ in range(2)]  # a pool may hang when it is shut down just as an idle worker dies
+            time.sleep(moment.random() / 50)
+            os.kill(moment.choice(list(executor._pool._processes)), signal.SIGKILL)
+            for i, future in enumerate(futures):
+                with contextlib.suppress(BrokenProcessPool):
+                    assert future.result(60).sum() == (1 + i) * (LARGE // 2)
+            assert all(isinstance(future.exception(60), BrokenProcessPool) for future in never)
+        del futures, future
+        assert store.refs() == [kept]
+        assert mappings(store) == 0
 
 
 # --- starting and ending -----------------------------------------------------------------------------------------------
