@@ -359,6 +359,15 @@ class Point:
 fastser.register(Point, lambda point: point.x, lambda x: Point(), name="point", subclasses=True)
 serializer.register(Point, lambda point: point.x, lambda x: Point())
 
+with fastser.ObjectStore.create("jobs", capacity="4GiB", spill_dir="spilled") as store:
+    ref: fastser.ObjectRef = store.put({"a": 1}, key="name")
+    stored: Any = store.get(ref, mode="c", timeout=1.5, safe=True, allow=[complex])
+    with store.create_array((10, 5), "float32", order="F") as array:
+        array[:] = 1
+        early: fastser.ObjectRef | None = array.ref
+    viewers: list[tuple[int, ...]] = [found.viewers for found in store.stats().objects]
+    store.delete("name")
+
 try:
     fastser.loads(b"")
 except fastser.UnsafeDataError as error:
