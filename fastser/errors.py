@@ -217,6 +217,14 @@ def not_arrow(found: object, methods: str) -> TypeError:
     return TypeError(f"expected a producer of Arrow data, with {methods}, found {type_name(found)}")
 
 
+def not_arrow_data(found: object) -> TypeError:
+    return TypeError(f"expected an ArrowData, found {type_name(found)}")
+
+
+def panicked(package: str, error: BaseException) -> ValueError:
+    return ValueError(f"expected data that {package} can read, found what it ends on: {shorten(str(error))}")
+
+
 def no_constructor(name: str, instead: str) -> TypeError:
     return TypeError(f"{name} objects are made by {instead}")
 

@@ -53,6 +53,10 @@ def same(a, b):
             same(one, other)
 
 
+class Forged:
+    pass
+
+
 SERIALIZERS = {"references": Serializer(), "tree": Serializer(track_refs=False)}
 
 
@@ -279,6 +283,14 @@ def test_parts_of_descriptions_occur_once(again):
         frame = f.build(*tags, text=text, i8=[0, 0])
     with pytest.raises(DecodeError, match="expected parts of Arrow data that occur once, found"):
         fastser.loads(frame)
+
+
+def test_safe_hands_arrow_data_to_packages_and_nothing_else():
+    serializer = Serializer()
+    for cls, name in ((pa.Table, "pyarrow.lib.Table"), (pa.Array, "pyarrow.lib.Array"), (pl.DataFrame, "polars.dataframe.frame.DataFrame")):
+        serializer.register(Forged, lambda forged: [[1, 2]], lambda payload: payload, name=name)
+        with pytest.raises(DecodeError, match="expected an ArrowData, found list"):
+            fastser.loads(serializer.dumps(Forged()), safe=True, allow=[cls])
 
 
 def test_safe_calls_no_hook_of_a_user():

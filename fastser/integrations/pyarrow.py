@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from fastser._core.arrow_data import ArrowData
 from fastser.hooks import Hook
+from fastser.integrations.arrow import checked, made_by
 
 
 def _array(array: pa.Array) -> Any:
@@ -32,13 +33,13 @@ def _table(table: pa.Table) -> Any:
 
 
 def _table_again(payload: Any) -> pa.Table:
-    if isinstance(payload, ArrowData):
-        return pa.table(payload)
+    if type(payload) is not tuple:
+        return pa.table(checked(payload))
     schema, rows, columns = payload
-    schema = pa.schema(schema)
+    schema = pa.schema(checked(schema))
     if not columns:  # pyarrow makes no table of rows without columns, but can leave them out
         return pa.table([pa.nulls(rows)], schema=pa.schema([("", pa.null())], schema.metadata)).select([])
-    return pa.Table.from_arrays([pa.chunked_array(column) for column in columns], schema=schema)
+    return pa.Table.from_arrays([pa.chunked_array(checked(column)) for column in columns], schema=schema)
 
 
 def _schema(schema: pa.Schema) -> Any:
@@ -65,11 +66,11 @@ def _schema_is_known(schema: pa.Schema) -> bool:
 
 
 HOOKS = (
-    Hook(pa.Array, "pyarrow.lib.Array", _array, pa.array, True),
-    Hook(pa.ChunkedArray, "pyarrow.lib.ChunkedArray", _chunked, pa.chunked_array, False),
-    Hook(pa.RecordBatch, "pyarrow.lib.RecordBatch", _batch, pa.record_batch, False),
+    Hook(pa.Array, "pyarrow.lib.Array", _array, made_by(pa.array), True),
+    Hook(pa.ChunkedArray, "pyarrow.lib.ChunkedArray", _chunked, made_by(pa.chunked_array), False),
+    Hook(pa.RecordBatch, "pyarrow.lib.RecordBatch", _batch, made_by(pa.record_batch), False),
     Hook(pa.Table, "pyarrow.lib.Table", _table, _table_again, False),
-    Hook(pa.Schema, "pyarrow.lib.Schema", _schema, pa.schema, False),
-    Hook(pa.Field, "pyarrow.lib.Field", _field, pa.field, False),
-    Hook(pa.Scalar, "pyarrow.lib.Scalar", _scalar, lambda data: pa.array(data)[0], True),
+    Hook(pa.Schema, "pyarrow.lib.Schema", _schema, made_by(pa.schema), False),
+    Hook(pa.Field, "pyarrow.lib.Field", _field, made_by(pa.field), False),
+    Hook(pa.Scalar, "pyarrow.lib.Scalar", _scalar, made_by(lambda data: pa.array(data)[0]), True),
 )
