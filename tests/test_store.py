@@ -364,6 +364,21 @@ def test_a_child_forked_while_an_array_is_built_fills_it_but_cannot_change_it_la
         os.close(fd)
 
 
+def test_a_child_forked_after_an_array_was_built_has_locks_of_its_own(store):
+    builder = store.create_array(50_000, int)
+    with builder as array:
+        array[:] = LARGE
+
+    def work():
+        assert not shared.lock(store._account._fd, exclusive=True, wait=False)  # the parent holds the account
+        array.flags.writeable = True
+        array[:] = 0
+
+    with store._account:
+        assert in_child(work) == 0
+    assert np.array_equal(store.get(array.ref), LARGE)
+
+
 @pytest.mark.parametrize("size", [10, 50_000])
 def test_an_array_whose_building_fails_is_gone(store, size):
     before = store.stats().used
@@ -504,6 +519,17 @@ def test_a_forged_reference_finds_nothing(store):
         store.delete(forged)
 
 
+@pytest.mark.parametrize("path", ["../account", "../sealed/x", "/etc/passwd", "."])
+def test_a_reference_that_was_forged_on_its_way_leads_nowhere(store, path):
+    # Unpickling sets the attributes, as this does.
+    forged = object.__new__(fastser.ObjectRef)
+    object.__setattr__(forged, "store", store.id)
+    object.__setattr__(forged, "name", path)
+    for action in (store.get, store.get_frame, store.delete):
+        with pytest.raises(ValueError, match="malformed ObjectRef: expected an object's 32 hexadecimal digits or key, found"):
+            action(pickle.loads(pickle.dumps(forged)))
+
+
 def test_a_reference_to_another_store_is_refused(name):
     with fastser.ObjectStore.create(name) as former:
         ref = former.put(SMALL)
@@ -530,6 +556,36 @@ def test_a_file_that_became_another_object_meanwhile_is_not_taken_for_the_first(
     with pytest.raises(fastser.ObjectNotFoundError):
         store.get(fastser.ObjectRef(store.id, "0" * 32))
     os.unlink("0" * 32, dir_fd=store._directory.sealed)
+
+
+def recycle(store, key, fd):
+    """Put an object into the segment of another; yield while it is written."""
+    segment = store._segments.begin(key, os.fstat(fd).st_size - shared.HEADER)
+    yield
+    store._segments.seal(segment, key, LARGE.nbytes)
+
+
+def build(store, key, fd):
+    with store.create_array(LARGE.shape, LARGE.dtype, key=key[len("key-") :]) as array:
+        array[:] = LARGE
+        yield
+
+
+@pytest.mark.parametrize("write", [recycle, build])
+def test_a_reader_that_was_overtaken_never_sees_what_is_being_written(store, write):
+    # It has opened the file and asks for the lock; meanwhile the object is deleted, and its key and memory are used again.
+    ref = store.put(LARGE, key="again")
+    fd = os.open(ref.name, os.O_RDONLY, dir_fd=store._directory.sealed)
+    store.delete(ref)
+    writing = write(store, ref.name, fd)
+    next(writing)
+    assert os.stat(ref.name, dir_fd=store._directory.new).st_ino == os.fstat(fd).st_ino
+    assert shared.lock(fd, exclusive=False, wait=False)
+    assert os.pread(fd, shared.HEADER, 0) == bytes(shared.HEADER)
+    shared.unlock(fd)
+    assert next(writing, None) is None
+    assert os.pread(fd, shared.HEADER, 0) != bytes(shared.HEADER)
+    os.close(fd)
 
 
 # --- stores and processes ----------------------------------------------------------------------------------------------
@@ -565,8 +621,11 @@ def test_a_closed_store_refuses_everything(store):
     for value in (SMALL, LARGE):
         with pytest.raises(fastser.StoreClosedError):
             other.put(value)
-    with pytest.raises(fastser.ObjectNotFoundError):
-        other.get(ref)
+    for action in (other.get, other.delete):
+        with pytest.raises(fastser.StoreClosedError):
+            action(ref)
+    with pytest.raises(fastser.StoreClosedError):
+        other.refs()
     assert np.array_equal(view, LARGE)
     other.close()
 
@@ -857,6 +916,25 @@ def test_a_spilled_key_is_taken(tmp_path):
         assert np.array_equal(store.get("k"), LARGE)
 
 
+def test_closing_while_other_processes_spill(tmp_path):
+    def put():
+        with suppress(fastser.StoreClosedError):
+            while True:
+                store.put(LARGE)
+
+    for pause in np.linspace(0.01, 0.04, 20):
+        with fastser.ObjectStore.create(capacity="2MiB", spill_dir=tmp_path) as store:
+            children = [threading.Thread(target=lambda: codes.append(in_child(put))) for _ in range(2)]
+            codes = []
+            for child in children:
+                child.start()
+            time.sleep(pause)
+        for child in children:
+            child.join()
+        assert codes == [0, 0]
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_spill_directory_must_exist(tmp_path):
     with pytest.raises(NotADirectoryError, match="spill_dir must be an existing directory"):
         fastser.ObjectStore.create(spill_dir=tmp_path / "x")
@@ -1040,6 +1118,20 @@ def test_the_command_line_removes_what_a_killed_owner_left(name):
     assert name in directories.stores()
     assert command("rm", name) == (0, "", "")
     assert name not in directories.stores()
+
+
+def test_the_command_line_removes_what_is_half_closed(name, place):
+    def close():
+        store = fastser.ObjectStore.create(name)
+        store.put(LARGE)
+        with store._account as account:
+            account.close()
+        os._exit(0)
+
+    assert in_child(close) == 0
+    assert place.exists()
+    assert command("rm", name) == (0, "", "")
+    assert not place.exists()
 
 
 def test_the_command_line_removes_what_is_half_made(name, place):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastser import errors
 from fastser._core.dumps import pack
-from fastser._core.shared import HEADER, SMALL, Mapping, segment_header
+from fastser._core.shared import HEADER, SMALL, Mapping
 from fastser.store.reference import ObjectRef, new_name
 from fastser.store.segments import Segment, Segments
 
@@ -61,7 +61,6 @@ class ArrayBuilder:
         self._mapping = Mapping(segment.fd, segment.size, 0, HEADER + self._nbytes, writable=True)
         array = StoredArray(self._shape, self._dtype, memoryview(self._mapping), start, order=self._order)
         with memoryview(self._mapping) as memory:
-            memory[:HEADER] = segment_header(segment.name, self._nbytes)
             position = HEADER
             for piece in pack(array.view(np.ndarray)).buffers():
                 taken = min(piece.nbytes, start - position)
@@ -72,14 +71,14 @@ class ArrayBuilder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._array.flags.writeable = False
-        segment = self._segment
+        segment, self._segment = self._segment, None
         if segment is None:  # a forked process: sealing is for its parent
             return
         try:
             if kind is None and self._mapping is not None and not self.forked:
                 # Views can still be written through. What they write from now on is theirs alone.
                 self._mapping.replace(segment.fd, shared=False)
-                self._segments.seal(segment, segment.name, viewed=True)
+                self._segments.seal(segment, segment.name, self._nbytes, viewed=True)
             elif kind is None:
                 self._segments.write(new_name(), pack(self._array.view(np.ndarray)), segment.name)
         finally:

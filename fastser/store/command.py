@@ -65,7 +65,7 @@ def _remove(options: argparse.Namespace) -> int:
         raise errors.store_not_found(options.name) from None
     if not lock(directory.fd, exclusive=True, wait=False) and not options.force:
         raise errors.store_exists(options.name)
-    with suppress(FileNotFoundError), Account(directory, 0) as account:  # a process was killed before there was one
+    with suppress(FileNotFoundError, errors.StoreClosedError), Account(directory, 0) as account:  # half made, or half closed
         account.close()
     directory.remove()
     return 0

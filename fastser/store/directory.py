@@ -4,6 +4,7 @@ Everything that is attached holds a shared lock on the directory, and the kernel
 lock is granted, nobody is left.
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import TypedDict, cast
 from fastser import errors
 from fastser._core.dumps import dumps
 from fastser._core.loads import loads
-from fastser._core.shared import AVAILABLE, lock
+from fastser._core.shared import AVAILABLE, lock, unlock
 
 ROOT = "/dev/shm"
 # The life of an object: new while it is written, sealed while it can be read, free when it was deleted and its memory waits for another.
@@ -112,6 +113,7 @@ class Directory:
         if self._is_in_place():
             with suppress(OSError):  # a new store has taken the name
                 os.rmdir(self.path)
+        unlock(self.fd)  # who waits to attach learns that it is gone
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -168,27 +170,29 @@ class Directory:
             with suppress(FileNotFoundError, errors.DecodeError, errors.StorePermissionError):
                 spill = self._read_info(name)["spill"]
                 if spill is not None:
-                    fd = self._open(spill)
-                    for spilled in names(fd):
-                        os.unlink(spilled, dir_fd=fd)
-                    os.rmdir(spill)
+                    self._remove_folder(spill)
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.fd)
         for folder in _FOLDERS:
-            self._remove_folder(folder)
+            self._remove_folder(folder, self.fd)
         with suppress(FileNotFoundError):
             os.unlink("account", dir_fd=self.fd)
 
-    def _remove_folder(self, folder: str) -> None:
+    def _remove_folder(self, folder: str, parent: int | None = None) -> None:
         try:
-            fd = self._open(folder, self.fd)
+            fd = self._open(folder, parent)
         except FileNotFoundError:
             return
-        while True:  # a file may be moved to this folder meanwhile, but no process makes new ones
+        while True:  # who seals or spills an object may add a file meanwhile, but only one
             for name in names(fd):
                 discard(fd, name, truncate=folder != "new")
-            with suppress(OSError):
-                return os.rmdir(folder, dir_fd=self.fd)
+            try:
+                return os.rmdir(folder, dir_fd=parent)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
 
 
 def discard(folder: int, name: str, *, truncate: bool) -> None:

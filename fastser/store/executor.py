@@ -336,10 +336,11 @@ def _close(store: ObjectStore, is_own: bool, prefix: str, process: int) -> None:
     if is_own:
         store.close()
     elif not store.closed:
-        for ref in store.refs():
-            if ref.name.startswith(f"key-{prefix}"):
-                with suppress(errors.ObjectNotFoundError):
-                    store.delete(ref)
+        with suppress(errors.StoreClosedError):  # by its owner
+            for ref in store.refs():
+                if ref.name.startswith(f"key-{prefix}"):
+                    with suppress(errors.ObjectNotFoundError):
+                        store.delete(ref)
 
 
 def _is_small(obj: object) -> bool:

@@ -311,7 +311,8 @@ class ObjectStore:
     def refs(self) -> list[ObjectRef]:
         """The objects in the store, in the order in which they were put; those that have a key come last."""
         self._check_open()
-        return sorted(ObjectRef(self.id, name) for name in {*names(self._directory.sealed), *self._spill.names()})
+        with self._account:
+            return sorted(ObjectRef(self.id, name) for name in {*names(self._directory.sealed), *self._spill.names()})
 
     def delete(self, ref: ObjectRef | str) -> None:
         """Delete an object. It stays valid for who views it; when nobody does, its memory is used again.
@@ -417,6 +418,7 @@ class ObjectStore:
             return name_of_key(ref)
         if ref.store != self.id:
             raise errors.foreign_ref(ref, self.name)
+        ref.check()  # unpickling does not
         return ref.name
 
     def _wait(self, ref: ObjectRef | str, name: str, private: bool, timeout: float | None) -> "Buffer":
@@ -429,7 +431,8 @@ class ObjectStore:
             if frame is not None:
                 return frame
             if not being_put:
-                raise errors.object_not_found(ref)
+                with self._account:  # or the owner has closed it
+                    raise errors.object_not_found(ref)
             left = deadline - time.monotonic()
             if left <= 0:
                 raise errors.put_timed_out(ref, timeout)

@@ -41,6 +41,10 @@ class ObjectRef:
     name: str
 
     def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what is no reference, such as a path."""
         if not isinstance(self.store, str) or not _NUMBER.fullmatch(self.store):
             raise errors.bad_reference("a store's 32 hexadecimal digits", self.store)
         if not isinstance(self.name, str) or not (_NUMBER.fullmatch(self.name) or is_key(self.name)):

@@ -113,17 +113,15 @@ class Segments:
     def _write_large(self, name: str, frame: "Packed | memoryview", sealed_as: str) -> None:
         segment = self.begin(name, frame.nbytes)
         try:
-            header = segment_header(sealed_as, frame.nbytes)
             if segment.recycled:
                 mapping = segment.mapping = self._mapping(segment)
                 with memoryview(mapping) as memory, memory[HEADER:] as rest:
-                    memory[:HEADER] = header
                     copy_frame(frame, rest)
                 self._keep(segment, mapping)
             else:
                 # Pages that nobody touched are filled at half the price by the kernel.
-                write_all(segment.fd, [memoryview(header), *(frame.buffers() if isinstance(frame, Packed) else [frame])])
-            self.seal(segment, sealed_as)
+                write_all(segment.fd, [*frame.buffers()] if isinstance(frame, Packed) else [frame], HEADER)
+            self.seal(segment, sealed_as, frame.nbytes)
         except BaseException:
             self.abandon(segment)
             raise
@@ -153,11 +151,13 @@ class Segments:
                 if not self._reclaim(account.used):
                     raise errors.memory_full(ROOT, size)
 
-    def seal(self, segment: Segment, name: str, *, viewed: bool = False) -> None:
+    def seal(self, segment: Segment, name: str, nbytes: int, *, viewed: bool = False) -> None:
         """Make it an object that can be read, at once and as a whole.
 
         With `viewed`, a mapping of the segment's descriptor is left to views and holds the lock for them.
         """
+        # The header last: a reader that was overtaken may have the file open, and must not take it for the object before it is complete.
+        os.pwrite(segment.fd, segment_header(name, nbytes), 0)
         os.utime(segment.fd)
         try:
             os.rename(segment.name, name, src_dir_fd=self._directory.new, dst_dir_fd=self._directory.sealed)
@@ -174,14 +174,13 @@ class Segments:
             return
         del self._open[segment.fd]
         with suppress(errors.StoreClosedError), self._account as account:
-            with suppress(FileNotFoundError):
-                os.unlink(segment.name, dir_fd=self._directory.new)
-            account.remove(segment.size)
+            if remove(self._directory.new, segment.name):
+                account.remove(segment.size)
         os.close(segment.fd)
 
     def map_again(self, segment: Segment, mapping: Mapping) -> None:
         """Map the same memory in the place of a mapping, without the lock that the mapping held."""
-        fd = os.open(segment.name, OPEN, dir_fd=self._directory.new)
+        fd = os.open(f"/proc/self/fd/{segment.fd}", os.O_RDWR)  # by its name, another thread may have removed it meanwhile
         mapping.replace(fd, shared=True)
         os.close(fd)
 
@@ -221,6 +220,7 @@ class Segments:
             if not lock(fd, exclusive=True, wait=False):
                 os.close(fd)
                 continue
+            os.pwrite(fd, bytes(HEADER), 0)  # who waits for the lock to read what was here finds that it is gone
             os.rename(free_name, name, src_dir_fd=self._directory.free, dst_dir_fd=self._directory.new)
             lock(fd, exclusive=False)
             self._account.freed(-found)
@@ -321,9 +321,9 @@ def copy_frame(frame: "Packed | memoryview", memory: memoryview) -> None:
         memory[: frame.nbytes] = frame
 
 
-def write_all(fd: int, pieces: list[memoryview]) -> None:
-    """Write pieces one after the other, from the start of a file."""
-    position = done = 0
+def write_all(fd: int, pieces: list[memoryview], position: int = 0) -> None:
+    """Write pieces one after the other, from a position in a file on."""
+    done = 0
     while done < len(pieces):
         some = pieces[done : done + _PIECES]
         written = os.pwritev(fd, some, position)

@@ -35,7 +35,8 @@ class Spill:
                     return
                 spilled += self._spill(name, folder)
             if spilled < missing and not spilled:
-                raise errors.store_full(size, account.used - account.free, account.capacity, True)
+                with account:  # or the owner has closed it
+                    raise errors.store_full(size, account.used - account.free, account.capacity, True)
         finally:
             os.close(turn)
 
@@ -80,13 +81,17 @@ class Spill:
     def _copy(self, fd: int, size: int, folder: int) -> None:
         with suppress(FileNotFoundError):
             os.unlink(_UNFINISHED, dir_fd=folder)
-        out = os.open(_UNFINISHED, CREATE, 0o600, dir_fd=folder)
+        try:
+            out = os.open(_UNFINISHED, CREATE, 0o600, dir_fd=folder)
+        except FileNotFoundError:
+            raise errors.store_closed(self._directory.name) from None
         try:
             position = 0
             while position < size:
                 position += os.sendfile(out, fd, position, size - position)
         except OSError as error:
-            os.unlink(_UNFINISHED, dir_fd=folder)
+            with suppress(FileNotFoundError):
+                os.unlink(_UNFINISHED, dir_fd=folder)
             raise errors.memory_full(str(self._directory.info["spill"]), size) from error
         finally:
             os.close(out)
