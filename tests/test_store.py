@@ -681,6 +681,33 @@ def test_what_a_killed_owner_leaves_is_there_until_the_last_one_leaves(name):
     assert name not in directories.stores()
 
 
+def test_threads_at_work_when_the_last_one_leaves(name):
+    process = run(store_processes.own_and_die, name)
+    process.join()
+    store = fastser.ObjectStore.attach(name)
+    at_work, ends = threading.Barrier(4), []
+
+    def work():
+        at_work.wait()
+        try:
+            while True:
+                for value in (LARGE, SMALL):
+                    store.delete(store.put(value))
+        except Exception as error:
+            ends.append(type(error))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    at_work.wait()
+    time.sleep(0.01)
+    store.close()
+    for thread in threads:
+        thread.join()
+    assert ends == [fastser.StoreClosedError] * 3
+    assert name not in directories.stores()
+
+
 def test_a_store_that_a_killed_owner_left_is_replaced(name):
     run(store_processes.own_and_die, name).join()
     assert name in directories.stores()
@@ -1120,7 +1147,8 @@ def test_the_command_line_removes_what_a_killed_owner_left(name):
     assert name not in directories.stores()
 
 
-def test_the_command_line_removes_what_is_half_closed(name, place):
+@pytest.mark.parametrize("by_command", [True, False])
+def test_what_is_half_closed_is_removed(name, place, by_command):
     def close():
         store = fastser.ObjectStore.create(name)
         store.put(LARGE)
@@ -1130,7 +1158,11 @@ def test_the_command_line_removes_what_is_half_closed(name, place):
 
     assert in_child(close) == 0
     assert place.exists()
-    assert command("rm", name) == (0, "", "")
+    if by_command:
+        assert command("rm", name) == (0, "", "")
+    else:
+        with pytest.raises(fastser.StoreNotFoundError, match=f"there is no object store named '{name}'"):
+            fastser.ObjectStore.attach(name)
     assert not place.exists()
 
 

@@ -102,10 +102,9 @@ class Directory:
         os.dup2(own, self.fd, inheritable=False)
         os.close(own)
 
-    def leave(self) -> None:
-        """Detach; who does so last removes what an owner left that was killed."""
-        if lock(self.fd, exclusive=True, wait=False):
-            self.remove()
+    def leave(self) -> bool:
+        """Detach; return whether nobody else is attached, so that it is to be removed: its owner was killed."""
+        return lock(self.fd, exclusive=True, wait=False)
 
     def remove(self) -> None:
         """Remove everything. What is viewed stays valid for who views it."""

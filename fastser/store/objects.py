@@ -130,8 +130,12 @@ class ObjectStore:
             The platform has no such shared memory.
         """
         self = cls._over(Directory.attach(check_store_name(name)), owner=False)
-        with self._account as account:
-            account.count()
+        try:
+            with self._account as account:
+                account.count()
+        except errors.StoreClosedError:  # somebody removes it, or was killed while doing so
+            self.close()
+            raise errors.store_not_found(name) from None
         return self
 
     @classmethod
@@ -495,12 +499,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def _finish(directory: Directory, account: Account, owner: int | None) -> None:
-    if owner == os.getpid():
+    if owner == os.getpid() or directory.leave():
         with suppress(errors.StoreClosedError), account:  # it may have been removed by hand
             account.close()
         directory.remove()
-    else:
-        directory.leave()
 
 
 def _attach(name: str, store_id: str) -> ObjectStore:
