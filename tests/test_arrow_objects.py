@@ -16,8 +16,8 @@ pa = pytest.importorskip("pyarrow")
 pl = pytest.importorskip("polars")
 pytest.importorskip("polars.testing")
 
-from tests import frames as f  # noqa: E402
-from tests.arrow_samples import ARRAYS as SAMPLES  # noqa: E402
+import frames as f  # noqa: E402
+from arrow_samples import ARRAYS as SAMPLES  # noqa: E402
 
 
 def addresses(array):
