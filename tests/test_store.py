@@ -63,6 +63,12 @@ def mapped_at(array):
             return line.split()[1], line.split()[-1]
 
 
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """What runs in other processes is found by them, wherever earlier tests left the path."""
+    monkeypatch.syspath_prepend(os.path.dirname(__file__))
+
+
 def run(target, *arguments):
     process = SPAWN.Process(target=target, args=arguments)
     process.start()
