@@ -1182,7 +1182,8 @@ def test_errors_leave_nothing_behind():
     assert len(gc.get_objects()) - objects < 50
     assert after - before < 200_000
     for item, count in zip(SINGLETONS, references, strict=True):
-        assert abs(sys.getrefcount(item) - count) < 50, item
+        # Garbage of earlier tests, freed only now, may have held hundreds of references.
+        assert -1000 < sys.getrefcount(item) - count < 50, item
 
 
 KEPT = np.array([1, "a"], object)
