@@ -63,10 +63,12 @@ def mapped_at(array):
             return line.split()[1], line.split()[-1]
 
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def importable():
     """What runs in other processes is found by them, wherever earlier tests left the path."""
-    monkeypatch.syspath_prepend(os.path.dirname(__file__))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(os.path.dirname(__file__))
+        yield
 
 
 def run(target, *arguments):
