@@ -12,7 +12,7 @@ from fastser._core.arena cimport arena_free
 from fastser._core.arrow_apart cimport Apart, ArrowBuffer, describe_array, describe_schema
 from fastser._core.arrow_build cimport Span, build_array, build_schema
 from fastser._core.arrow_check cimport check_array, check_schema
-from fastser._core.arrow_export cimport Loan, export_array, export_schema, export_stream, loan_end, loan_new
+from fastser._core.arrow_export cimport Loan, export, export_stream, loan_end, loan_new
 from fastser._core.arrow_place cimport Place, place_chunk, place_text
 from fastser._core.capsules cimport (
     new_array_capsule, new_schema_capsule, new_stream_capsule, stream_next, stream_schema, take_schema, take_schema_and_array,
@@ -261,7 +261,7 @@ cdef class ArrowData:
         capsule = new_array_capsule(&array)
         loan = _lend(self)
         try:
-            if export_array(self.arrays, loan, array) < 0:
+            if export(self.arrays, loan, array) < 0:
                 raise MemoryError()
         finally:
             loan_end(loan)
@@ -295,7 +295,7 @@ cdef object _schema_capsule(ArrowData self):
     capsule = new_schema_capsule(&schema)
     loan = _lend(self)
     try:
-        if export_schema(&self.schema, loan, schema) < 0:
+        if export(&self.schema, loan, schema) < 0:
             raise MemoryError()
     finally:
         loan_end(loan)

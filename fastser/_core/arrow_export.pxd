@@ -59,134 +59,85 @@ cdef inline Loan* loan_new(PyObject* owner) noexcept nogil:
     return loan
 
 
-# --- schemas ---------------------------------------------------------------------------------------------------------
+# --- schemas and arrays ----------------------------------------------------------------------------------------------
+
+
+ctypedef fused Exported:
+    ArrowSchema
+    ArrowArray
+
+
+cdef inline void _release(Exported* exported) noexcept nogil:
+    cdef ExportBlock* block = <ExportBlock*> exported.private_data
+    cdef int64_t i
+    for i in range(exported.n_children):
+        if exported.children[i].release != NULL:
+            exported.children[i].release(exported.children[i])
+    if exported.dictionary != NULL and exported.dictionary.release != NULL:
+        exported.dictionary.release(exported.dictionary)
+    exported.release = NULL
+    if fastser_count_down(&block.count) == 0:
+        loan_end(block.loan)
+        free(block)
 
 
 cdef inline void exported_schema_release(ArrowSchema* schema) noexcept nogil:
-    cdef ExportBlock* block = <ExportBlock*> schema.private_data
-    cdef int64_t i
-    for i in range(schema.n_children):
-        if schema.children[i].release != NULL:
-            schema.children[i].release(schema.children[i])
-    if schema.dictionary != NULL and schema.dictionary.release != NULL:
-        schema.dictionary.release(schema.dictionary)
-    schema.release = NULL
-    if fastser_count_down(&block.count) == 0:
-        loan_end(block.loan)
-        free(block)
-
-
-cdef inline void _measure_schema(const ArrowSchema* source, size_t* structs, size_t* pointers) noexcept nogil:
-    cdef int64_t i
-    structs[0] += 1
-    pointers[0] += <size_t> source.n_children
-    for i in range(source.n_children):
-        _measure_schema(source.children[i], structs, pointers)
-    if source.dictionary != NULL:
-        _measure_schema(source.dictionary, structs, pointers)
-
-
-cdef inline void _copy_schema(
-    const ArrowSchema* source, ArrowSchema* out, ExportBlock* block, ArrowSchema** structs, ArrowSchema*** pointers,
-) noexcept nogil:
-    cdef int64_t i
-    out[0] = source[0]
-    out.release = exported_schema_release
-    out.private_data = block
-    out.children = pointers[0] if source.n_children else NULL
-    pointers[0] += source.n_children
-    for i in range(source.n_children):
-        out.children[i] = structs[0]
-        structs[0] += 1
-        _copy_schema(source.children[i], out.children[i], block, structs, pointers)
-    if source.dictionary != NULL:
-        out.dictionary = structs[0]
-        structs[0] += 1
-        _copy_schema(source.dictionary, out.dictionary, block, structs, pointers)
-
-
-cdef inline int export_schema(const ArrowSchema* source, Loan* loan, ArrowSchema* out) noexcept nogil:
-    """Fill ``out``; -1 when memory is short.  Holds the loan itself, so the caller's part of it stays the caller's."""
-    cdef size_t count = 0, pointer_count = 0
-    cdef ExportBlock* block
-    cdef ArrowSchema* structs
-    cdef ArrowSchema** pointers
-    _measure_schema(source, &count, &pointer_count)
-    block = <ExportBlock*> malloc(sizeof(ExportBlock) + (count - 1) * sizeof(ArrowSchema) + pointer_count * sizeof(void*))
-    if block == NULL:
-        return -1
-    block.count = <int64_t> count
-    block.loan = loan
-    fastser_count_up(&loan.count)
-    structs = <ArrowSchema*> (block + 1)
-    pointers = <ArrowSchema**> (structs + count - 1)
-    _copy_schema(source, out, block, &structs, &pointers)
-    return 0
-
-
-# --- arrays ----------------------------------------------------------------------------------------------------------
+    _release(schema)
 
 
 cdef inline void exported_array_release(ArrowArray* array) noexcept nogil:
-    cdef ExportBlock* block = <ExportBlock*> array.private_data
-    cdef int64_t i
-    for i in range(array.n_children):
-        if array.children[i].release != NULL:
-            array.children[i].release(array.children[i])
-    if array.dictionary != NULL and array.dictionary.release != NULL:
-        array.dictionary.release(array.dictionary)
-    array.release = NULL
-    if fastser_count_down(&block.count) == 0:
-        loan_end(block.loan)
-        free(block)
+    _release(array)
 
 
-cdef inline void _measure_array(const ArrowArray* source, size_t* structs, size_t* pointers) noexcept nogil:
+cdef inline void _measure(const Exported* source, size_t* structs, size_t* pointers) noexcept nogil:
     cdef int64_t i
     structs[0] += 1
     pointers[0] += <size_t> source.n_children
     for i in range(source.n_children):
-        _measure_array(source.children[i], structs, pointers)
+        _measure(source.children[i], structs, pointers)
     if source.dictionary != NULL:
-        _measure_array(source.dictionary, structs, pointers)
+        _measure(source.dictionary, structs, pointers)
 
 
-cdef inline void _copy_array(
-    const ArrowArray* source, ArrowArray* out, ExportBlock* block, ArrowArray** structs, ArrowArray*** pointers,
+cdef inline void _copy(
+    const Exported* source, Exported* out, ExportBlock* block, Exported** structs, Exported*** pointers,
 ) noexcept nogil:
-    # The pointers to buffers are the source's own: they live as long as it does.
+    # The buffers of arrays and the texts of schemas are the source's own: they live as long as it does.
     cdef int64_t i
     out[0] = source[0]
-    out.release = exported_array_release
+    if Exported is ArrowSchema:
+        out.release = exported_schema_release
+    else:
+        out.release = exported_array_release
     out.private_data = block
     out.children = pointers[0] if source.n_children else NULL
     pointers[0] += source.n_children
     for i in range(source.n_children):
         out.children[i] = structs[0]
         structs[0] += 1
-        _copy_array(source.children[i], out.children[i], block, structs, pointers)
+        _copy(source.children[i], out.children[i], block, structs, pointers)
     if source.dictionary != NULL:
         out.dictionary = structs[0]
         structs[0] += 1
-        _copy_array(source.dictionary, out.dictionary, block, structs, pointers)
+        _copy(source.dictionary, out.dictionary, block, structs, pointers)
 
 
-cdef inline int export_array(const ArrowArray* source, Loan* loan, ArrowArray* out) noexcept nogil:
+cdef inline int export(const Exported* source, Loan* loan, Exported* out) noexcept nogil:
     """Fill ``out``; -1 when memory is short.  Holds the loan itself, so the caller's part of it stays the caller's."""
     cdef size_t count = 0, pointer_count = 0
     cdef ExportBlock* block
-    cdef ArrowArray* structs
-    cdef ArrowArray** pointers
-    _measure_array(source, &count, &pointer_count)
-    block = <ExportBlock*> malloc(sizeof(ExportBlock) + (count - 1) * sizeof(ArrowArray) + pointer_count * sizeof(void*))
+    cdef Exported* structs
+    cdef Exported** pointers
+    _measure(source, &count, &pointer_count)
+    block = <ExportBlock*> malloc(sizeof(ExportBlock) + (count - 1) * sizeof(Exported) + pointer_count * sizeof(void*))
     if block == NULL:
         return -1
     block.count = <int64_t> count
     block.loan = loan
     fastser_count_up(&loan.count)
-    structs = <ArrowArray*> (block + 1)
-    pointers = <ArrowArray**> (structs + count - 1)
-    _copy_array(source, out, block, &structs, &pointers)
+    structs = <Exported*> (block + 1)
+    pointers = <Exported**> (structs + count - 1)
+    _copy(source, out, block, &structs, &pointers)
     return 0
 
 
@@ -194,18 +145,18 @@ cdef inline int export_array(const ArrowArray* source, Loan* loan, ArrowArray* o
 
 
 cdef inline int exported_stream_schema(ArrowArrayStream* stream, ArrowSchema* out) noexcept nogil:
-    cdef StreamExport* export = <StreamExport*> stream.private_data
-    return ENOMEM if export_schema(export.schema, export.loan, out) < 0 else 0
+    cdef StreamExport* state = <StreamExport*> stream.private_data
+    return ENOMEM if export(state.schema, state.loan, out) < 0 else 0
 
 
 cdef inline int exported_stream_next(ArrowArrayStream* stream, ArrowArray* out) noexcept nogil:
-    cdef StreamExport* export = <StreamExport*> stream.private_data
-    if export.next == export.count:
+    cdef StreamExport* state = <StreamExport*> stream.private_data
+    if state.next == state.count:
         memset(out, 0, sizeof(ArrowArray))   # released: the end
         return 0
-    if export_array(&export.arrays[export.next], export.loan, out) < 0:
+    if export(&state.arrays[state.next], state.loan, out) < 0:
         return ENOMEM
-    export.next += 1
+    state.next += 1
     return 0
 
 
@@ -214,28 +165,28 @@ cdef inline const char* exported_stream_error(ArrowArrayStream* stream) noexcept
 
 
 cdef inline void exported_stream_release(ArrowArrayStream* stream) noexcept nogil:
-    cdef StreamExport* export = <StreamExport*> stream.private_data
+    cdef StreamExport* state = <StreamExport*> stream.private_data
     stream.release = NULL
-    loan_end(export.loan)
-    free(export)
+    loan_end(state.loan)
+    free(state)
 
 
 cdef inline int export_stream(
     const ArrowSchema* schema, const ArrowArray* arrays, Py_ssize_t count, Loan* loan, ArrowArrayStream* out,
 ) noexcept nogil:
     """Fill ``out``; -1 when memory is short.  ``schema`` and ``arrays`` live as long as the loan's owner does."""
-    cdef StreamExport* export = <StreamExport*> malloc(sizeof(StreamExport))
-    if export == NULL:
+    cdef StreamExport* state = <StreamExport*> malloc(sizeof(StreamExport))
+    if state == NULL:
         return -1
     fastser_count_up(&loan.count)
-    export.loan = loan
-    export.schema = schema
-    export.arrays = arrays
-    export.count = count
-    export.next = 0
+    state.loan = loan
+    state.schema = schema
+    state.arrays = arrays
+    state.count = count
+    state.next = 0
     out.get_schema = exported_stream_schema
     out.get_next = exported_stream_next
     out.get_last_error = exported_stream_error
     out.release = exported_stream_release
-    out.private_data = export
+    out.private_data = state
     return 0

@@ -378,6 +378,9 @@ cdef int read_columns(Nodes self, Node* node, Py_ssize_t width, Place* place) ex
 
 
 cdef int claim_columns(Nodes self, Py_ssize_t n, Py_ssize_t width) except -1:
+    """What the columns of n items will claim is there; single values, which claim nothing themselves, are claimed here."""
+    if n == 1:
+        return claim(self.d, width)
     if width and n > self.d.budget // width:
         return unbacked(self.d, <uint64_t> n * width)
     return 0
@@ -401,8 +404,6 @@ cdef Node* read_records(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cdef Py_ssize_t count = shape.count
     read_names(self, node, shape)
     claim_columns(self, n, count)
-    if n == 1:
-        claim(self.d, count)
     descend(self.d)
     read_columns(self, node, count, place)
     self.d.depth -= 1
@@ -421,8 +422,6 @@ cdef Node* read_instances(Nodes self, Py_ssize_t n, Place* place) except NULL:
             bad(self.d, f"at most {count} slots", form - 1)
         read_names(self, node, shape)
         claim_columns(self, n, count)
-        if n == 1:
-            claim(self.d, count)
     descend(self.d)
     read_callable(self.d)
     read_columns(self, node, count, place)
@@ -437,8 +436,6 @@ cdef Node* read_rows(Nodes self, int tag, Py_ssize_t n, Place* place) except NUL
         bad(self.d, "a width of at least 1", 0)
     node.constant = tag == TAG_LIST_ROWS
     claim_columns(self, n, width)
-    if n == 1:
-        claim(self.d, width)
     descend(self.d)
     read_columns(self, node, width, place)
     self.d.depth -= 1
@@ -452,8 +449,6 @@ cdef Node* read_named_rows(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cdef object cls, found
     cdef bytes name
     claim_columns(self, n, width)
-    if n == 1:
-        claim(self.d, width)
     descend(self.d)
     cls = <object> read_callable(self.d)
     if not isinstance(cls, _inspection.StandIn) or cls.reference is None:
