@@ -185,7 +185,7 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
         name = getattr(obj, "__qualname__", None) or obj.__name__
     if by_value and "<" in name:  # <locals> or <lambda>
         return None
-    module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+    module = _module_of(obj, name)
     if by_value and _goes_by_value(module):
         return None
     if type(module) is str and type(name) is str:
@@ -195,6 +195,28 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
     if by_value:
         return None
     raise pickle.PicklingError(f"it is not the object that is found as {module}.{name}")
+
+
+def _module_of(obj: Any, name: str) -> Any:
+    """Where an object says that it is; else the first module that holds it, or ``__main__``.
+
+    `pickle.whichmodule` answers the same, but raises from Python 3.14 on when nothing is found there. Modules are looked at
+    through their dicts, where a look imports nothing.
+    """
+    module = getattr(obj, "__module__", None)
+    if module is not None:
+        return module
+    first, *rest = name.split(".")
+    for module, held in [*sys.modules.items()]:
+        if module in ("__main__", "__mp_main__"):
+            continue
+        with suppress(AttributeError, KeyError):
+            found = held.__dict__[first]
+            for part in rest:
+                found = getattr(found, part)
+            if found is obj:
+                return module
+    return "__main__"
 
 
 def resolve(module: str, name: str) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import fastser
+from caches import clear_caches
 
 
 class Point:
@@ -132,7 +133,7 @@ SHARED = [
 
 def state():
     gc.collect()
-    getattr(sys, "_clear_type_cache", int)()  # it keeps the names of attributes that were looked for
+    clear_caches()  # they keep the names of attributes that were looked for
     return [tracemalloc.get_traced_memory()[0], *map(sys.getrefcount, SHARED)]
 
 

@@ -15,6 +15,7 @@ import sample_objects as samples
 from sample_objects import Colour, Frozen, FrozenSlots, Pair, Plain, Slots, put
 
 import fastser
+from caches import clear_caches
 
 
 class Broken:
@@ -199,7 +200,7 @@ SHARED = [
 
 def state():
     gc.collect()
-    getattr(sys, "_clear_type_cache", int)()  # it keeps the names of attributes that were looked for
+    clear_caches()  # they keep the names of attributes that were looked for
     return [tracemalloc.get_traced_memory()[0], *map(sys.getrefcount, SHARED)]
 
 

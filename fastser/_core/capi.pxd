@@ -93,6 +93,13 @@ cdef extern from *:
     #endif
     }
 
+    /* From 3.14 on a tuple keeps its hash.  One whose items are put in place by hand must have none yet. */
+    #if PY_VERSION_HEX >= 0x030E0000
+    #define fastser_forget_hash(o) do { if (PyTuple_Check((PyObject *) (o))) ((PyTupleObject *) (o))->ob_hash = -1; } while (0)
+    #else
+    #define fastser_forget_hash(o) ((void) (o))
+    #endif
+
     /* The hash of an exact str, computed when it is not cached yet. */
     static inline Py_hash_t fastser_str_hash(PyObject *o) {
         Py_hash_t h = ((PyASCIIObject *) o)->hash;
@@ -270,6 +277,7 @@ cdef extern from *:
     PyObject* fastser_dict_presized(Py_ssize_t n) except NULL
     bint fastser_set_next(PyObject* o, Py_ssize_t* position, PyObject** member) noexcept
     void fastser_incref_constant(PyObject* o, Py_ssize_t n) noexcept
+    void fastser_forget_hash(PyObject* o) noexcept
     Py_hash_t fastser_str_hash(PyObject* o) noexcept
     int fastser_collector_pause() noexcept
     void fastser_collector_resume(int was) noexcept

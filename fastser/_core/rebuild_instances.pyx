@@ -28,9 +28,12 @@ cdef extern from *:
         return PyBaseObject_Type.tp_new((PyTypeObject *) cls, empty, NULL);
     }
 
-    /* A tuple of a subclass, still empty. */
+    /* A tuple of a subclass, still empty: tp_alloc fills it with zeros, and 0 counts as a hash that is known. */
     static inline PyObject *fastser_new_row(PyObject *cls, Py_ssize_t width) {
-        return ((PyTypeObject *) cls)->tp_alloc((PyTypeObject *) cls, width);
+        PyObject *o = ((PyTypeObject *) cls)->tp_alloc((PyTypeObject *) cls, width);
+        if (o != NULL)
+            fastser_forget_hash(o);
+        return o;
     }
 
     /* Whether a name means something to the class, so that setting the attribute might not set the field; -1 with an exception. */

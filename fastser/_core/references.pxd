@@ -86,9 +86,14 @@ cdef inline void hide(Decoder* d, PyObject* o) noexcept:
 
 
 cdef inline void show(Decoder* d, PyObject* o) noexcept:
-    # The collector itself lets go of tuples that are full of None.
-    if d.foreign and not gc_is_tracked(o):
-        gc_track(o)
+    """It is complete."""
+    if d.foreign:
+        # The collector itself lets go of tuples that are full of None.
+        if not gc_is_tracked(o):
+            gc_track(o)
+        # User code that got hold of it may have hashed it as it was.
+        if d.has_refs:
+            fastser_forget_hash(o)
 
 
 cdef inline bint grows(Decoder* d, bint is_list) noexcept:

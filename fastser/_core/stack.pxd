@@ -3,6 +3,7 @@
 
 cdef extern from *:
     """
+    #include <Python.h>
     #include <stdint.h>
     #include <stddef.h>
     #if defined(_WIN32)
@@ -16,12 +17,19 @@ cdef extern from *:
     /* Kept free for the leaves, for numpy and the allocator, and for user code called from below:
        this much, but no more than a quarter of a small stack. */
     #define FASTSER_STACK_RESERVE (64 * 1024)
+    /* From 3.14 on the interpreter looks at the stack itself: about 36 KiB above its end calls raise
+       RecursionError, and about 19 KiB above it they abort.  Wording an error takes the rest. */
+    #if PY_VERSION_HEX >= 0x030E0000
+    #define FASTSER_STACK_LEAST (48 * 1024)
+    #else
+    #define FASTSER_STACK_LEAST 0
+    #endif
 
     static FASTSER_THREAD_LOCAL uintptr_t fastser_stack_low;    /* of the usable part */
     static FASTSER_THREAD_LOCAL uintptr_t fastser_stack_high;
 
     static void fastser_stack_measure(uintptr_t here) {
-        uintptr_t low = 0, high = 0;
+        uintptr_t low = 0, high = 0, reserve;
     #if defined(_WIN32)
         ULONG_PTR bottom, top;
         GetCurrentThreadStackLimits(&bottom, &top);
@@ -48,7 +56,12 @@ cdef extern from *:
             high = here + 4096;
             low = here > 128 * 1024 ? here - 128 * 1024 : 0;
         }
-        fastser_stack_low = low + ((high - low) / 4 < FASTSER_STACK_RESERVE ? (high - low) / 4 : FASTSER_STACK_RESERVE);
+        reserve = (high - low) / 4;
+        if (reserve > FASTSER_STACK_RESERVE)
+            reserve = FASTSER_STACK_RESERVE;
+        if (reserve < FASTSER_STACK_LEAST)
+            reserve = FASTSER_STACK_LEAST;
+        fastser_stack_low = low + reserve;
         fastser_stack_high = high;
     }
 

@@ -103,16 +103,16 @@ class Executor(concurrent.futures.Executor):
         self.store = self._through.store
         started = (self.store.name, self._through.prefix, _Portable(initializer), initargs)
         options = {} if max_tasks_per_child is None else {"max_tasks_per_child": max_tasks_per_child}  # from Python 3.11 on
-        self._pool = ProcessPoolExecutor(max_workers, mp_context, _start, started, **options)
+        self._pool = _Pool(self._through, max_workers, mp_context, _start, started, **options)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "concurrent.futures.Future[Any]":
         """Schedule ``fn(*args, **kwargs)``, and return the future of its result."""
         if not kwargs and all(map(_is_small, args)):  # the pool's own pickling is the fastest for these
             if is_found_by_name(fn):
-                return self._send(_call, fn, args)
+                return self._pool.submit(_call, fn, args)
             frame = self._functions.frame(fn)
             if frame is not None and len(frame) <= INLINE_LIMIT:
-                return self._send(_call_known, frame, args)
+                return self._pool.submit(_call_known, frame, args)
         return self._submit(fn, [args], kwargs, [])
 
     def map(
@@ -173,7 +173,7 @@ class Executor(concurrent.futures.Executor):
                 calls = [tuple(map(share, args)) for args in calls]
                 kwargs = kwargs and {name: share(value) for name, value in kwargs.items()}
                 packed = pack((fn, calls, kwargs))
-            future = self._send(_run, packed.to_bytes() if packed.nbytes <= INLINE_LIMIT else through.put(used, packed).ref)
+            future = self._pool.submit(_run, packed.to_bytes() if packed.nbytes <= INLINE_LIMIT else through.put(used, packed).ref)
         except BaseException:
             through.release(used)
             raise
@@ -181,44 +181,55 @@ class Executor(concurrent.futures.Executor):
             future.add_done_callback(lambda _: through.release(used))
         return future
 
-    def _send(self, function: Callable[..., Any], *parts: Any) -> "concurrent.futures.Future[Any]":
-        future = self._pool.submit(function, *parts)
-        # The pool makes its futures itself. Ours differ in methods that are called from now on.
-        future.__class__ = _Future
-        future.through = self._through  # type: ignore[attr-defined]
-        return future
-
     def _check_is_open(self) -> None:
         if self._is_down:  # before anything is put
             raise errors.executor_is_down()
 
 
+class _Pool(ProcessPoolExecutor):
+    """The standard library's pool, whose futures are `_Future`s.
+
+    It makes them itself, and nobody sees one before it is among the pool's tasks, which is a private attribute of its.
+    """
+
+    def __init__(self, through: "_Through", *options: Any, **more: Any) -> None:
+        self._through = through
+        super().__init__(*options, **more)
+
+    @property
+    def _pending_work_items(self) -> dict[int, Any]:
+        return self._tasks
+
+    @_pending_work_items.setter
+    def _pending_work_items(self, tasks: dict[int, Any]) -> None:
+        self._tasks = _Tasks(self._through)
+
+
+class _Tasks(dict[int, Any]):
+    """The tasks of a pool that are not done, by number."""
+
+    def __init__(self, through: "_Through") -> None:
+        self._through = through
+
+    def __setitem__(self, number: int, task: Any) -> None:
+        task.future.__class__ = _Future
+        task.future.through = self._through
+        super().__setitem__(number, task)
+
+
 class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
-    """Opens what arrived."""
+    """Opens what arrives."""
 
-    def result(self, timeout: float | None = None) -> Any:
-        try:
-            value = super().result(timeout)
-        except _Raised as raised:
-            error = raised.original
+    def set_result(self, result: Any) -> None:
+        if type(result) is not _Received:
+            super().set_result(result)
+        elif result.error is None:
+            super().set_result(result.value)
         else:
-            if type(value) is not _Received:
-                return value
-            if value.error is None:
-                return value.value
-            error = value.error
-        try:
-            raise error
-        finally:
-            del self, error  # a traceback refers to this frame
+            super().set_exception(result.error)
 
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        error = super().exception(timeout)
-        if isinstance(error, _Raised):
-            return error.original
-        if error is None and type(value := super().result()) is _Received:
-            return value.error
-        return error
+    def set_exception(self, exception: BaseException | None) -> None:
+        super().set_exception(exception.original if isinstance(exception, _Raised) else exception)
 
 
 class _Batch(concurrent.futures.Executor):

@@ -229,7 +229,10 @@ class Segments:
 
     def _fitting(self, least: int, most: int) -> Iterator[tuple[int, int]]:
         """Free segments to try: what this process deleted last, of which it may have a mapping, then all."""
-        for found in [found for found in reversed(self._freed) if least <= found[0] <= most]:
+        # A copy: a finalizer that deletes an object may run between any two steps. Making one takes a single step.
+        for found in reversed(list(self._freed)):
+            if not least <= found[0] <= most:
+                continue
             with suppress(ValueError):
                 self._freed.remove(found)
             yield found
