@@ -185,6 +185,8 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
         name = getattr(obj, "__qualname__", None) or obj.__name__
     if by_value and "<" in name:  # <locals> or <lambda>
         return None
+    if ".__" in name:
+        name = _mangled(name)
     module = _module_of(obj, name)
     if by_value and _goes_by_value(module):
         return None
@@ -195,6 +197,16 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
     if by_value:
         return None
     raise pickle.PicklingError(f"it is not the object that is found as {module}.{name}")
+
+
+def _mangled(name: str) -> str:
+    """A qualified name with the names of private members as their class holds them: ``A.__b`` is ``A._A__b``."""
+    parts = name.split(".")
+    for i in range(len(parts) - 1, 0, -1):
+        owner = parts[i - 1].lstrip("_")
+        if parts[i].startswith("__") and not parts[i].endswith("__") and owner:
+            parts[i] = f"_{owner}{parts[i]}"
+    return ".".join(parts)
 
 
 def _module_of(obj: Any, name: str) -> Any:

@@ -18,7 +18,7 @@ pickletester = pytest.importorskip("test.pickletester", reason="this interpreter
 
 SKIPPED = {
     "looks at pickle's bytes": """
-        test_appends_on_non_lists test_bytearray test_compat_pickle test_complex_newobj test_complex_newobj_ex test_dict_chunking
+        test_appends_on_non_lists test_bad_proto test_bytearray test_compat_pickle test_complex_newobj test_complex_newobj_ex test_dict_chunking
         test_float_format test_framing_large_objects test_framing_many_objects test_global_ext1 test_global_ext2 test_global_ext4
         test_in_band_buffers test_int_pickling_efficiency test_list_chunking test_long1 test_long4 test_optional_frames
         test_pickle_to_2x test_proto test_set_chunking test_setitems_on_non_dicts test_short_tuples test_simple_newobj

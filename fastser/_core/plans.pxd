@@ -14,7 +14,9 @@ cdef enum:
 
 cdef class ClassPlan:
     cdef int kind                 # PLAN_...
-    cdef unsigned int version     # of the class, when this was decided
+    cdef unsigned int version     # of the class, when this was decided; 0: it has none, and its protocol tells
+    cdef void* protocol           # FIELDS without a version: what this was decided by; malloc'ed
+    cdef object reference         # and a weak reference to the class
     cdef tuple slot_names         # FIELDS: exact strs, interned
     cdef Py_ssize_t* slot_offsets # where they lie in an instance
     cdef Py_ssize_t slot_count

@@ -1,15 +1,18 @@
 """What is known of classes: decided once in Python, kept until the class changes.
 
 A class is told from others, and from its own past, by the version tag that the interpreter gives it: a tag is never used
-twice, and is taken away when the class or one of its bases changes.
+twice, and is taken away when the class or one of its bases changes.  From 3.13 on a class that changes a thousand times (one that
+counts its instances, say) gets no more tags; then what the plan was decided by is looked at each time.
 """
 
 import copyreg as _copyreg
 import sys as _sys
+import weakref as _weakref
 
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp
 
 from fastser._core.capi cimport fastser_type
 from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry
@@ -49,6 +52,63 @@ cdef extern from *:
         return ((PyMemberDescrObject *) descriptor)->d_member->offset;
     }
 
+    /* What the decision for FIELDS looks at.  Whatever is found here when it is made is the interpreter's own, or dataclasses',
+       and outlives the class, so that addresses tell. */
+    #define FASTSER_PROTOCOL 8
+    typedef struct {
+        PyObject *found[FASTSER_PROTOCOL], *module, *qualname, *mro, *metaclass;
+        hashfunc hash;
+        unsigned int metaclass_version;
+    } FastserProtocol;
+
+    static PyObject *fastser_protocol_names[FASTSER_PROTOCOL + 1];
+
+    static int fastser_protocol_import(void) {
+        static const char *names[] = {
+            "__reduce_ex__", "__reduce__", "__getattribute__", "__getnewargs_ex__", "__getnewargs__", "__getstate__", "__setstate__",
+            "__new__", "__module__"};
+        for (int i = 0; i <= FASTSER_PROTOCOL; i++)
+            if ((fastser_protocol_names[i] = PyUnicode_InternFromString(names[i])) == NULL)
+                return -1;
+        return 0;
+    }
+
+    static void fastser_protocol(PyObject *cls, FastserProtocol *protocol) {
+        PyTypeObject *type = (PyTypeObject *) cls;
+        memset(protocol, 0, sizeof(FastserProtocol));
+        for (int i = 0; i < FASTSER_PROTOCOL; i++)
+            protocol->found[i] = _PyType_Lookup(type, fastser_protocol_names[i]);
+        protocol->module = _PyType_Lookup(type, fastser_protocol_names[FASTSER_PROTOCOL]);
+        protocol->qualname = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) ? ((PyHeapTypeObject *) cls)->ht_qualname : NULL;
+        protocol->mro = type->tp_mro;
+        protocol->metaclass = (PyObject *) Py_TYPE(cls);
+        protocol->metaclass_version = Py_TYPE(cls)->tp_version_tag;
+        protocol->hash = type->tp_hash;
+    }
+
+    /* Whether a base of the class still has the slot of this name at this place. */
+    static int fastser_has_slot(PyObject *cls, PyObject *name, Py_ssize_t offset) {
+        PyObject *mro = ((PyTypeObject *) cls)->tp_mro, *found;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro); i++) {
+            PyTypeObject *base = (PyTypeObject *) PyTuple_GET_ITEM(mro, i);
+            found = base->tp_dict == NULL ? NULL : PyDict_GetItem(base->tp_dict, name);
+            if (found != NULL && fastser_slot_offset(found) == offset && ((PyDescrObject *) found)->d_type == base)
+                return 1;
+        }
+        return 0;
+    }
+
+    static inline int fastser_refers_to(PyObject *reference, PyObject *cls) {
+    #if PY_VERSION_HEX >= 0x030D0000
+        PyObject *found = NULL;
+        (void) PyWeakref_GetRef(reference, &found);
+        Py_XDECREF(found);
+        return found == cls;
+    #else
+        return PyWeakref_GET_OBJECT(reference) == cls;
+    #endif
+    }
+
     static inline int fastser_hashes_address(PyObject *cls) {
         return ((PyTypeObject *) cls)->tp_hash == PyBaseObject_Type.tp_hash;
     }
@@ -59,17 +119,58 @@ cdef extern from *:
         return module != NULL && PyModule_CheckExact(module) ? PyDict_GetItem(PyModule_GetDict(module), name) : NULL;
     }
     """
+    ctypedef struct FastserProtocol:
+        unsigned int metaclass_version
+    int fastser_protocol_import() except -1
+    void fastser_protocol(PyObject* cls, FastserProtocol* protocol) noexcept
+    bint fastser_has_slot(PyObject* cls, PyObject* name, Py_ssize_t offset) noexcept
+    bint fastser_refers_to(PyObject* reference, PyObject* cls) noexcept
     unsigned int fastser_version(PyObject* cls) noexcept
     Py_ssize_t fastser_slot_offset(PyObject* descriptor) noexcept
     bint fastser_hashes_address(PyObject* cls) noexcept
     PyObject* fastser_in_module(PyObject* modules, PyObject* module_name, PyObject* name) noexcept
+    PyObject* PyTuple_GET_ITEM(tuple o, Py_ssize_t i) noexcept
     bint PyAnySet_Check(PyObject* o) noexcept
     Py_ssize_t PySet_Size(PyObject* o) noexcept
+
+
+fastser_protocol_import()
 
 
 cdef class ClassPlan:
     def __dealloc__(self):
         free(self.slot_offsets)
+        free(self.protocol)
+
+
+cdef bint is_as_it_was(PyObject* cls, ClassPlan plan) noexcept:
+    """Of a class that has no version: whether what the plan was decided by is the same."""
+    cdef FastserProtocol protocol
+    cdef Py_ssize_t i
+    if plan.protocol == NULL or not fastser_refers_to(<PyObject*> plan.reference, cls):
+        return False
+    fastser_protocol(cls, &protocol)
+    if memcmp(&protocol, plan.protocol, sizeof(FastserProtocol)) != 0:
+        return False
+    for i in range(plan.slot_count):
+        if not fastser_has_slot(cls, PyTuple_GET_ITEM(plan.slot_names, i), plan.slot_offsets[i]):
+            return False
+    return True
+
+
+cdef int keep_protocol(object cls, ClassPlan plan) except -1:
+    """For is_as_it_was."""
+    cdef FastserProtocol* protocol
+    # What other plans are decided by may have died, and something else lie at its address.
+    if plan.kind != PLAN_FIELDS:
+        return 0
+    protocol = <FastserProtocol*> malloc(sizeof(FastserProtocol))
+    if protocol == NULL:
+        raise MemoryError()
+    fastser_protocol(<PyObject*> cls, protocol)
+    plan.protocol = protocol
+    plan.reference = _weakref.ref(cls)
+    return 0
 
 
 cdef dict _plans = {}             # keeps what `_index` leads to
@@ -87,7 +188,7 @@ cdef ClassPlan known_plan(PyObject* cls):
     if entry.value < 0:
         return None
     plan = <ClassPlan> <PyObject*> <size_t> entry.value
-    if plan.version != fastser_version(cls):
+    if plan.version != fastser_version(cls) or (plan.version == 0 and not is_as_it_was(cls, plan)):
         return None
     if plan.kind != PLAN_REDUCE and PyDict_GetItem(_reducers, <object> cls) != NULL:
         return None
@@ -119,7 +220,9 @@ cdef ClassPlan make_plan(object cls):
     plan.name = name if type(name) is str else None
     # Looking an attribute up, as was just done, makes the interpreter give the class a version.
     plan.version = fastser_version(<PyObject*> cls)
-    if plan.version:
+    if plan.version == 0:
+        keep_protocol(cls, plan)
+    if plan.version or plan.protocol != NULL:
         if len(_plans) >= PLANS_KEPT:
             _plans.clear()
             memo_clear(&_index)
