@@ -61,6 +61,7 @@ def same(expected: Any, found: Any, *, identity: str | None = "graph") -> bool:
                 _check(id(b) not in back, path, "an object of its own", "one that was met before")
             forth[id(a)] = id(b)
             back[id(b)] = id(a)
+        _check_hash(a, b, path)
         work.extend(reversed(_parts(a, b, path)))
     return True
 
@@ -89,6 +90,25 @@ def same_dtype(expected: np.dtype, found: np.dtype, path: Any = None) -> bool:
         if hasattr(expected, "na_object"):
             same(expected.na_object, found.na_object, identity=None)
     return True
+
+
+def _check_hash(a: Any, b: Any, path: Any) -> None:
+    """What equals the original is found where the original is: a wrong hash is invisible to ``==``."""
+    if type(a).__hash__ in (None, object.__hash__) or not _is_flat(a):
+        return
+    try:
+        equal, hashes = bool(a == b), (hash(a), hash(b))
+    except (TypeError, ValueError, AttributeError, RecursionError, ArithmeticError):
+        return  # items that have no hash or cannot be compared, a signalling NaN say
+    if equal:
+        _check(hashes[0] == hashes[1] and b in {a} and a in {b}, path, f"the hash {hashes[0]}", f"the hash {hashes[1]}")
+
+
+def _is_flat(a: Any, levels: int = 5) -> bool:
+    """Whether hashing it does not recurse far."""
+    if isinstance(a, (tuple, frozenset)):
+        return levels > 0 and all(_is_flat(item, levels - 1) for item in a)
+    return not isinstance(a, slice) or _is_flat((a.start, a.stop, a.step), levels - 1)
 
 
 def _is_shareable(a: Any) -> bool:
