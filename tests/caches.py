@@ -4,7 +4,7 @@ import sys
 
 
 def clear_caches():
-    """Forget what it keeps of attributes that were looked for, and of code that it optimised."""
+    """Forget what they keep of attributes that were looked for."""
     for name in ("_clear_internal_caches", "_clear_type_cache"):  # the second is deprecated where the first exists
         if clear := getattr(sys, name, None):
             return clear()

@@ -53,7 +53,8 @@ cdef extern from *:
     }
 
     /* What the decision for FIELDS looks at.  Whatever is found here when it is made is the interpreter's own, or dataclasses',
-       and outlives the class, so that addresses tell. */
+       and outlives the class, so that addresses tell.  _PyType_Lookup is private: the public calls ask the metaclass, and may run
+       Python code. */
     #define FASTSER_PROTOCOL 8
     typedef struct {
         PyObject *found[FASTSER_PROTOCOL], *module, *qualname, *mro, *metaclass;
