@@ -301,7 +301,6 @@ def test_nothing_is_lost_after_errors():
     assert_works()
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector is paused below 3.12 only")
 def test_the_collector_is_as_it_was():
     for enabled in (True, False):
         (gc.enable if enabled else gc.disable)()

@@ -106,14 +106,10 @@ cdef extern from *:
         return h != -1 ? h : PyObject_Hash(o);
     }
 
-    /* Below 3.12 a collection can start inside any allocation; from 3.12 on only between bytecodes. */
-    #if PY_VERSION_HEX < 0x030C0000
+    /* Below 3.12 a collection can start inside any allocation.  From 3.12 on it waits for the interpreter, but one that
+       comes due in a walk is run right after it, over all that was made, though most callers drop or keep it whole. */
     #define fastser_collector_pause() PyGC_Disable()
     #define fastser_collector_resume(was) do { if (was) PyGC_Enable(); } while (0)
-    #else
-    #define fastser_collector_pause() 0
-    #define fastser_collector_resume(was) ((void) (was))
-    #endif
 
     #if defined(__GNUC__) || defined(__clang__)
     #define fastser_likely(x) __builtin_expect(!!(x), 1)
