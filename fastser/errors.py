@@ -8,6 +8,7 @@ Each says what was expected, what came instead, and where: the path inside the o
 import errno
 import os
 import reprlib
+import sys
 
 _PATH_LIMIT = 160
 _FIRST_SENTENCE = "This object exceeds the maximum recursion depth. It may contain itself recursively."
@@ -244,6 +245,12 @@ def dtype_unavailable(what: str) -> DecodeError:
 def cannot_rebuild(what: str, reason: object, offset: int | str) -> DecodeError:
     """The bytes are well-formed, but what they describe could not be made; raised ``from`` the cause."""
     return DecodeError(f"cannot rebuild {what} {_place(offset)}: {_reason(reason)}")
+
+
+def newer_python(what: str, since: tuple[int, int], offset: int | str) -> DecodeError:
+    """The bytes are well-formed, but this Python has no such type."""
+    here = ".".join(map(str, sys.version_info[:2]))
+    return DecodeError(f"cannot rebuild a {what} {_place(offset)}: expected Python {since[0]}.{since[1]} or newer, found {here}")
 
 
 def cannot_find(module: str, name: str, reason: object, offset: int | str) -> DecodeError:

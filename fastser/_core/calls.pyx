@@ -11,7 +11,7 @@ from libc.stdint cimport uint64_t
 from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.globals cimport encode_reference, write_callable
-from fastser._core.kinds cimport kinds_import
+from fastser._core.kinds cimport is_frozen, kinds_import
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ClassPlan
@@ -38,7 +38,7 @@ cdef object reduced(Encoder* e, PyObject* o):
     """What the reducer of an object returned: parts, or a name; None where it refuses and a pickle may know better."""
     if not e.careful:
         stop(e, STOP_CAREFUL)
-    if fastser_type(o) == fastser_tuple_type or fastser_type(o) == fastser_frozenset_type:
+    if fastser_type(o) == fastser_tuple_type or is_frozen(fastser_type(o)):
         found = remade(o)
     else:
         try:

@@ -100,6 +100,22 @@ cdef extern from *:
     #define fastser_forget_hash(o) ((void) (o))
     #endif
 
+    /* A new frozendict of these items, open: until it is closed it passes for the dict that it is laid out as, to be filled
+       through the functions for dicts.  There is no other way to fill one that something in it refers to, and as long as it
+       is incomplete nobody can hash it. */
+    #if PY_VERSION_HEX >= 0x030F0000
+    static inline PyObject *fastser_open_frozendict(PyObject *items) {
+        PyObject *o = PyFrozenDict_New(items);
+        if (o != NULL)
+            Py_SET_TYPE(o, &PyDict_Type);
+        return o;
+    }
+    #define fastser_close_frozendict(o) Py_SET_TYPE((PyObject *) (o), &PyFrozenDict_Type)
+    #else
+    #define fastser_open_frozendict(items) (PyErr_BadInternalCall(), (PyObject *) NULL)
+    #define fastser_close_frozendict(o) ((void) (o))
+    #endif
+
     /* The hash of an exact str, computed when it is not cached yet. */
     static inline Py_hash_t fastser_str_hash(PyObject *o) {
         Py_hash_t h = ((PyASCIIObject *) o)->hash;
@@ -253,6 +269,13 @@ cdef extern from *:
     #define fastser_dict_type ((PyObject *) &PyDict_Type)
     #define fastser_set_type ((PyObject *) &PySet_Type)
     #define fastser_frozenset_type ((PyObject *) &PyFrozenSet_Type)
+    #if PY_VERSION_HEX >= 0x030F0000
+    #define fastser_frozendict_type ((PyObject *) &PyFrozenDict_Type)
+    #define fastser_sentinel_type ((PyObject *) &PySentinel_Type)
+    #else
+    #define fastser_frozendict_type ((PyObject *) NULL)
+    #define fastser_sentinel_type ((PyObject *) NULL)
+    #endif
     #define fastser_str_type ((PyObject *) &PyUnicode_Type)
     #define fastser_int_type ((PyObject *) &PyLong_Type)
     #define fastser_float_type ((PyObject *) &PyFloat_Type)
@@ -316,6 +339,8 @@ cdef extern from *:
     PyObject* fastser_dict_type
     PyObject* fastser_set_type
     PyObject* fastser_frozenset_type
+    PyObject* fastser_frozendict_type     # NULL below 3.15, as the next
+    PyObject* fastser_sentinel_type
     PyObject* fastser_str_type
     PyObject* fastser_int_type
     PyObject* fastser_float_type
@@ -343,6 +368,8 @@ cdef extern from "Python.h":
     PyObject* new_dict "PyDict_New"() except NULL
     PyObject* new_set "PySet_New"(PyObject* iterable) except NULL
     PyObject* new_frozenset "PyFrozenSet_New"(PyObject* iterable) except NULL
+    PyObject* fastser_open_frozendict(PyObject* items) except NULL
+    void fastser_close_frozendict(PyObject* o) noexcept
     PyObject* new_slice "PySlice_New"(PyObject* start, PyObject* stop, PyObject* step) except NULL
     PyObject* dict_copy "PyDict_Copy"(PyObject* o) except NULL
     int dict_set "PyDict_SetItem"(PyObject* o, PyObject* key, PyObject* value) except -1

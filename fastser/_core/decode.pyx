@@ -357,8 +357,8 @@ cdef int decode_sets(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exce
     return 0
 
 
-cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    """n dicts of any keys and lengths."""
+cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) except -1:
+    """n dicts of any keys and lengths, or open frozendicts."""
     cdef Py_ssize_t i, j, total, first = number(d, n)
     cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
     cdef PyObject** keys = NULL
@@ -371,7 +371,7 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         descend(d)
         total = read_lengths(d, lengths, n)
         for i in range(n):
-            out[i] = fastser_dict_presized(lengths[i])
+            out[i] = fastser_open_frozendict(NULL) if frozen else fastser_dict_presized(lengths[i])
             set_number(d, first + i, out[i])
         keys = slots_new(2 * total)
         values = keys + total
@@ -388,6 +388,23 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         if keys != NULL:
             slots_free(keys, 2 * total)
     d.depth -= 1
+    return 0
+
+
+cdef int decode_frozendicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i
+    cdef int tag = read_byte(d)
+    if fastser_frozendict_type == NULL:
+        raise _errors.newer_python("frozendict", (3, 15), f"tag {d.at - d.view.tags - 1}")
+    if tag == TAG_DICT:
+        decode_dicts(d, out, n, True)
+    elif tag == TAG_RECORDS:
+        decode_records(d, out, n, True)
+    else:
+        d.at -= 1
+        return bad(d, "the tag of dicts", tag)
+    for i in range(n):
+        fastser_close_frozendict(out[i])
     return 0
 
 
@@ -449,8 +466,8 @@ cdef PyObject* decode_record(Decoder* d) except NULL:
     return o
 
 
-cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    """n dicts of one shape, a run for each key."""
+cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) except -1:
+    """n dicts of one shape, or open frozendicts, a run for each key."""
     cdef Py_ssize_t i = 0, j, start, m, count, chunk = min(n, <Py_ssize_t> CHUNK), first = number(d, n), position = 0
     cdef ShapeSeen* shape = read_shape(d)
     cdef PyObject* template = template_of(d, shape)
@@ -474,7 +491,7 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             i += 1
         if d.has_refs:
             for i in range(n):
-                out[i] = dict_copy(template)
+                out[i] = fastser_open_frozendict(template) if frozen else dict_copy(template)
                 set_number(d, first + i, out[i])
         columns = open_columns(d, count, n)
         scratch = slots_new(count * chunk)
@@ -483,7 +500,7 @@ cdef int decode_records(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             read_columns(d, columns, count, scratch, chunk, start, m)
             for i in range(m):
                 if not d.has_refs:
-                    out[start + i] = dict_copy(template)
+                    out[start + i] = fastser_open_frozendict(template) if frozen else dict_copy(template)
                 for j in range(count):
                     dict_set(out[start + i], keys[j], scratch[j * chunk + i])
                     fastser_decref(scratch[j * chunk + i])
@@ -513,6 +530,13 @@ cdef int decode_indexed(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     try:
         decode_items(d, items, m)
         d.shares = 1
+        if m == 1:
+            if branches(d, items[0]):
+                return bad(d, "parts of Arrow data that occur once", f"one that occurs {n} times")
+            for i in range(n):
+                fastser_incref(items[0])
+                out[i] = items[0]
+            return 0
         indices = <uint64_t*> malloc(n * sizeof(uint64_t))
         if indices == NULL:
             raise MemoryError()
@@ -535,20 +559,39 @@ cdef int decode_indexed(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 
 cdef int decode_nullable(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef const uint8_t* bits = take_bits(d, n)
-    cdef Py_ssize_t i
-    cdef PyObject* filler
     if d.at < d.end and d.at[0] == TAG_BOOLS:
         d.at += 1
         claim(d, n)
         read_truths(bits, take_bits(d, n), out, 0, n)
         return 0
     decode_items(d, out, n)
+    fill_holes(bits, out, n, fastser_none)
+    return 0
+
+
+cdef void fill_holes(const uint8_t* bits, PyObject** out, Py_ssize_t n, PyObject* hole) noexcept:
+    cdef Py_ssize_t i
+    cdef PyObject* filler
     for i in range(n):
         if not bits[i >> 3] >> (i & 7) & 1:
             filler = out[i]
-            fastser_incref(fastser_none)
-            out[i] = fastser_none
+            fastser_incref(hole)
+            out[i] = hole
             fastser_decref(filler)
+
+
+cdef int decode_optional(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef PyObject* hole = decode_value(d)
+    cdef const uint8_t* bits
+    try:
+        if branches(d, hole):
+            return bad(d, "parts of Arrow data that occur once", "one in place of what is missing")
+        d.shares = 1
+        bits = take_bits(d, n)
+        decode_items(d, out, n)
+        fill_holes(bits, out, n, hole)
+    finally:
+        fastser_decref(hole)
     return 0
 
 
@@ -621,17 +664,21 @@ cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1
     if tag == TAG_LIST_ROWS or tag == TAG_TUPLE_ROWS:
         return decode_rows(d, out, n, tag == TAG_LIST_ROWS)
     if tag == TAG_RECORDS:
-        return decode_records(d, out, n)
+        return decode_records(d, out, n, False)
     if tag == TAG_DICT:
-        return decode_dicts(d, out, n)
+        return decode_dicts(d, out, n, False)
     if tag == TAG_SET or tag == TAG_FROZENSET:
         return decode_sets(d, out, n, tag == TAG_FROZENSET)
+    if tag == TAG_FROZENDICT:
+        return decode_frozendicts(d, out, n)
     if tag == TAG_NULLABLE:
         return decode_nullable(d, out, n)
     if tag == TAG_GROUPS:
         return decode_groups(d, out, n)
     if tag == TAG_INDEXED:
         return decode_indexed(d, out, n)
+    if tag == TAG_OPTIONAL:
+        return decode_optional(d, out, n)
     if tag == TAG_REF:
         return read_references(d, out, n)
     if tag == TAG_DATETIME or tag == TAG_DATETIME_ZONED or tag == TAG_TIME or tag == TAG_TIME_ZONED:

@@ -103,7 +103,7 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
     if level and not e.track:
         descend(e, o)
     if may_be_shared(e, o):
-        if e.recursive and (t == fastser_tuple_type or t == fastser_frozenset_type):
+        if e.recursive and (t == fastser_tuple_type or is_frozen(t)):
             return encode_as_call(e, o)
         if number_run(e, &o, 1) == 0:
             return write_reference(e, o)
@@ -113,21 +113,25 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
         descend(e, o)    # a reference is no level
     if t == fastser_dict_type:
         encode_dict(e, o)
-    elif e.careful and (t == fastser_tuple_type or t == fastser_frozenset_type):
+    elif e.careful and (t == fastser_tuple_type or is_frozen(t)):
         encode_opened(e, o, t)
     elif t == fastser_list_type or t == fastser_tuple_type:
         encode_sequence(e, o, t == fastser_list_type)
+    elif t == fastser_frozendict_type:
+        encode_frozendict(e, o)
     else:
         encode_objects(e, &o, 1, t)
     return ascend(e, &o, 1, level)
 
 
 cdef int encode_opened(Encoder* e, PyObject* o, PyObject* t) except -1:
-    """One tuple or frozenset, whose contents may need it to be complete: user code may run."""
+    """One that is complete with its contents, which may need it to be: user code may run."""
     cdef OpenRun run
     open_run(e, &run, 1, t == fastser_frozenset_type)
     if t == fastser_tuple_type:
         encode_sequence(e, o, False)
+    elif t == fastser_frozendict_type:
+        encode_frozendict(e, o)
     else:
         encode_sets(e, &o, 1, t)
     close_run(e, &run)
@@ -139,7 +143,8 @@ cdef int encode_opened(Encoder* e, PyObject* o, PyObject* t) except -1:
 
 cdef int encode_objects(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
     """n objects of one exact numbered type that a single run can hold; numbered, one level down."""
-    if t == fastser_dict_type:
+    if is_mapping(t):
+        mapping_tag(e, t)
         return encode_mappings(e, items, n)
     if t == fastser_list_type or t == fastser_tuple_type:
         return encode_sequences(e, items, n, t == fastser_list_type)
@@ -250,6 +255,16 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
     return 0
 
 
+cdef inline int mapping_tag(Encoder* e, PyObject* t) except -1:
+    """What comes before the tag of dicts, if they are none."""
+    return write_tag(e, TAG_FROZENDICT) if t == fastser_frozendict_type else 0
+
+
+cdef int encode_frozendict(Encoder* e, PyObject* o) except -1:
+    mapping_tag(e, fastser_frozendict_type)
+    return encode_dict(e, o)
+
+
 cdef int encode_dict(Encoder* e, PyObject* o) except -1:
     """One dict: its shape and its values, or a run of keys and a run of values."""
     cdef Py_ssize_t i, size = fastser_dict_size(o)
@@ -342,12 +357,12 @@ cdef Py_ssize_t encode_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1
     while k < n and fastser_type(items[k]) == t:
         k += 1
     kind = kind_of(t)
-    if k < n and not kind & NUMBERED and items[k] == fastser_none and rest_is_nullable(items + k, n - k, t):
+    if k < n and not kind & NUMBERED and is_hole(items[k]) and rest_is_nullable(items + k, n - k, t, items[k]):
         if n < GROUPS_MIN:
             return 0
-        encode_nullable(e, items, n, t)
+        encode_nullable(e, items, n, t, items[k])
         return n
-    if kind and k >= RUN_MIN and repeats(e, items, k) and encode_indexed(e, items, k, n):
+    if kind and k >= RUN_MIN and (t == fastser_sentinel_type or repeats(e, items, k)) and encode_indexed(e, items, k, n):
         return k
     if t == fastser_str_type:
         return encode_hot_run(e, items, n, t)
@@ -379,13 +394,13 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         return encode_foreign_run(e, items, k, n)
     if e.singly and (is_level(t) or t == fastser_array_type):
         return 0
-    if t == fastser_dict_type:
+    if is_mapping(t):
         first = record_prefix(e, items, k, &columns)
         if columns != NULL:
             if not is_worth_it(first, n):
                 blocks_drop(e, mark)
                 return 0
-            k = encode_record_run(e, items, first, n, columns)
+            k = encode_record_run(e, items, first, n, t, columns)
             blocks_leave(e, mark)
             return k
     else:
@@ -412,9 +427,9 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
 
 
 cdef Py_ssize_t encode_record_run(
-    Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject** columns,
+    Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject* t, PyObject** columns,
 ) except -1:
-    """k dicts of one shape, their values by key; how many were written, 0 for none."""
+    """k mappings of one shape, their values by key; how many were written, 0 for none."""
     cdef Py_ssize_t first, j, width = fastser_dict_size(items[0])
     cdef OpenRun run
     descend(e, items[0])
@@ -427,6 +442,7 @@ cdef Py_ssize_t encode_record_run(
     block_own(e, width * (k + 1))
     write_concat(e, k, n)
     open_run(e, &run, k, False)
+    mapping_tag(e, t)
     write_tag(e, TAG_RECORDS)
     if write_shape(e, columns, width):
         for j in range(width):
@@ -440,8 +456,8 @@ cdef Py_ssize_t encode_record_run(
     return k
 
 
-cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    """Dicts that share no shapes, as keys and values; how many were written, 0 for none."""
+cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
+    """Mappings that share no shapes, as keys and values; how many were written, 0 for none."""
     cdef Py_ssize_t first
     cdef OpenRun run
     if e.singly or known_prefix(e, items, n):
@@ -455,6 +471,7 @@ cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) e
         return 0
     write_concat(e, first, n)
     open_run(e, &run, first, False)
+    mapping_tag(e, t)
     encode_mappings(e, items, first)
     close_run(e, &run)
     ascend(e, items, first, True)
@@ -474,7 +491,8 @@ cdef bint encode_indexed(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t 
     write_tag(e, TAG_INDEXED)
     append_varint(&e.columns.tags, m)
     encode_items(e, distinct, m)
-    write_unsigned(e, indices, k, m)
+    if m > 1:
+        write_unsigned(e, indices, k, m)
     blocks_leave(e, mark)
     return True
 
@@ -487,7 +505,7 @@ cdef Py_ssize_t encode_mixed(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssiz
     cdef size_t mark = e.blocks.size
     cdef PyObject* types[8]
     cdef Py_ssize_t i, count
-    cdef PyObject* t
+    cdef PyObject* hole
     cdef uint8_t* index
     if n < GROUPS_MIN:
         return encode_generic(e, items, n, n)
@@ -497,17 +515,17 @@ cdef Py_ssize_t encode_mixed(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssiz
         count = 2    # or there would have been a run
         for i in range(n):
             index[i] = is_big_int(items[i]) != is_big_int(items[0])
-    elif count == 1 and types[0] == fastser_dict_type:
+    elif count == 1 and is_mapping(types[0]):
         count = shape_groups(e, items, n, index)
         if count == 1 or count * 4 > n:
             blocks_drop(e, mark)
-            i = encode_mapping_run(e, items, n) if n >= RUN_MIN else 0
+            i = encode_mapping_run(e, items, n, types[0]) if n >= RUN_MIN else 0
             return i if i else encode_generic(e, items, n, stretch)
-    elif count == 2 and (types[0] == fastser_none_type or types[1] == fastser_none_type):
-        t = types[1] if types[0] == fastser_none_type else types[0]
-        if not kind_of(t) & NUMBERED:
+    elif count == 2:
+        hole = hole_among(items, n, types, index)
+        if hole != NULL:
             blocks_drop(e, mark)
-            encode_nullable(e, items, n, t)
+            encode_nullable(e, items, n, types[types[0] == fastser_type(hole)], hole)
             return n
     if count < 2 or count * 4 > n:
         blocks_drop(e, mark)
@@ -528,8 +546,24 @@ cdef Py_ssize_t encode_generic(Encoder* e, PyObject** items, Py_ssize_t n, Py_ss
     return stretch
 
 
-cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
-    """Values of one leaf type and None: a validity bitmap, and the values with something in None's place."""
+cdef PyObject* hole_among(PyObject** items, Py_ssize_t n, PyObject** types, const uint8_t* index) noexcept:
+    """The None or the one sentinel that lies among leaves of one type; NULL where there is no such."""
+    cdef Py_ssize_t i, first = 0
+    cdef int at = types[1] == fastser_sentinel_type or (types[1] == fastser_none_type and types[0] != fastser_sentinel_type)
+    if kind_of(types[1 - at]) & NUMBERED:
+        return NULL
+    while index[first] != at:
+        first += 1
+    if not is_hole(items[first]):
+        return NULL
+    for i in range(first, n):
+        if index[i] == at and items[i] != items[first]:
+            return NULL
+    return items[first]
+
+
+cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t, PyObject* hole) except -1:
+    """Values of one leaf type and holes: a validity bitmap, and the values with something in the holes' place."""
     cdef size_t mark = e.blocks.size
     cdef PyObject** filled = block_new(e, n)
     cdef PyObject* filler = NULL
@@ -541,13 +575,17 @@ cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t
     elif t == fastser_str_type:
         filler = <PyObject*> _empty_text
     else:
-        while items[i] == fastser_none:
+        while items[i] == hole:
             i += 1
         filler = items[i]
     for i in range(n):
-        filled[i] = filler if items[i] == fastser_none else items[i]
-    write_tag(e, TAG_NULLABLE)
-    write_bits(e, items, n, fastser_none, True)
+        filled[i] = filler if items[i] == hole else items[i]
+    if hole == fastser_none:
+        write_tag(e, TAG_NULLABLE)
+    else:
+        write_tag(e, TAG_OPTIONAL)
+        encode_value(e, hole)
+    write_bits(e, items, n, hole, True)
     encode_items(e, filled, n)
     blocks_leave(e, mark)
     return 0

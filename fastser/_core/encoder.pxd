@@ -25,7 +25,7 @@ cdef enum:
     STOP_LARGE = 2            # a column passes 2^31 - 1 bytes or items
     STOP_ACYCLIC = 3          # a tree meets an object again: it is looked for cycles first
     STOP_SINGLY = 4           # what is hashed or called needs an object of a run that a reader has not finished yet
-    STOP_RECURSIVE = 5        # ... or the tuple or frozenset that it lies in
+    STOP_RECURSIVE = 5        # ... or the tuple, frozenset or frozendict that it lies in
     STOP_DEEP = 6             # ... or ends: max_depth is passed
     STOP_STACK = 7            # the thread's stack is short
 
@@ -47,7 +47,7 @@ cdef struct Span:
 
 
 cdef struct OpenRun:
-    # A run of objects, or one tuple or frozenset, whose contents are being written.
+    # A run of objects, or one tuple, frozenset or frozendict, whose contents are being written.
     Py_ssize_t first          # number of the first
     Py_ssize_t count
     Py_ssize_t strict         # of the encoder, when it was opened

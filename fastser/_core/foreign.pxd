@@ -12,5 +12,5 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1
 # Of n items the first k, all of one type that is not native and met for the first time: how many were written as one run, or 0.
 cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n) except -1
 
-# A tuple or frozenset that leads back to itself through what is hashed or called.
+# A tuple, frozenset or frozendict that leads back to itself through what is hashed or called.
 cdef int encode_as_call(Encoder* e, PyObject* o) except -1

@@ -27,7 +27,7 @@ cdef int hashing_begin(Decoder* d) except -1:
 
 
 cdef object hashed_members(PyObject* o, ClassPlan plan):
-    """What the hash of a frozenset, a slice or an instance may look at."""
+    """What the hash of a frozenset, a frozendict, a slice or an instance may look at, or comparing it."""
     cdef PyObject* value
     cdef Py_ssize_t i
     cdef list members
@@ -40,6 +40,8 @@ cdef object hashed_members(PyObject* o, ClassPlan plan):
         return members
     if fastser_type(o) == fastser_slice_type:
         return ((<object> o).start, (<object> o).stop, (<object> o).step)
+    if fastser_type(o) == fastser_frozendict_type:
+        return [*(<object> o).keys(), *(<object> o).values()]
     return <object> o
 
 
@@ -56,7 +58,7 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     cdef Py_ssize_t i
     cdef object member
     cdef ClassPlan plan = None
-    if not fastser_is_tuple(o) and t != fastser_frozenset_type and t != fastser_slice_type:
+    if not holds_hashed(o, t):
         if d.allowed != NULL and d.hashing.through_instances:
             plan = known_plan(t)
         if plan is None or plan.kind != PLAN_FIELDS or plan.hashes_address:
@@ -126,7 +128,7 @@ cdef bint leads_to_open(Decoder* d, PyObject* o) except -1:
         for i in range(fastser_tuple_size(o)):
             if leads_to_open(d, fastser_tuple_items(o)[i]):
                 return True
-    elif fastser_type(o) == fastser_frozenset_type or fastser_type(o) == fastser_slice_type:
+    elif holds_hashed(o, fastser_type(o)):
         for member in hashed_members(o, None):
             if leads_to_open(d, <PyObject*> member):
                 return True

@@ -9,6 +9,7 @@ from fastser._core.capi cimport *
 from fastser._core.columns cimport Columns
 from fastser._core.encoder cimport *
 from fastser._core.ints cimport int_run
+from fastser._core.kinds cimport is_hole
 from fastser._core.runs cimport is_worth_it, rest_is_nullable, write_concat
 from fastser._core.scalars cimport room, truth_bits, write_big_ints
 from fastser._core.tags cimport *
@@ -115,7 +116,7 @@ cdef inline Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n
         k = text_run(c, items, n, &status)
         if status != TEXT_OK:
             return text_failed(e)
-    if is_worth_it(k, n) and not (k < n and items[k] == fastser_none and rest_is_nullable(items + k, n - k, t)):
+    if is_worth_it(k, n) and not (k < n and is_hole(items[k]) and rest_is_nullable(items + k, n - k, t, items[k])):
         write_concat(e, k, n)
         write_tag(e, tag)
         return k

@@ -81,7 +81,7 @@ cdef inline bint is_native_scalar(PyObject* t) noexcept:
 cdef inline int kind_of(PyObject* t) noexcept:
     """What the types that are not the hottest are: NUMBERED ones can be referred back to."""
     if (t == fastser_list_type or t == fastser_tuple_type or t == fastser_dict_type or t == fastser_set_type
-            or t == fastser_frozenset_type or t == fastser_array_type or t == fastser_bytearray_type
+            or t == fastser_frozenset_type or t == fastser_frozendict_type or t == fastser_array_type or t == fastser_bytearray_type
             or t == timezone_type or t == zoneinfo_type):
         return NUMBERED
     if (t == fastser_str_type or t == datetime_type or t == decimal_type or t == uuid_type or t == fastser_bytes_type
@@ -94,6 +94,20 @@ cdef inline int kind_of(PyObject* t) noexcept:
     if is_native_scalar(t):
         return 0
     return NUMBERED | FOREIGN
+
+
+cdef inline bint is_mapping(PyObject* t) noexcept:
+    return t == fastser_dict_type or t == fastser_frozendict_type
+
+
+cdef inline bint is_frozen(PyObject* t) noexcept:
+    """Whether objects of a type, as tuples, may be hashed once they are complete."""
+    return t == fastser_frozenset_type or t == fastser_frozendict_type
+
+
+cdef inline bint is_hole(PyObject* o) noexcept:
+    """Whether an object stands for what is missing in a column."""
+    return o == fastser_none or fastser_type(o) == fastser_sentinel_type
 
 
 cdef inline bint is_level(PyObject* t) noexcept:

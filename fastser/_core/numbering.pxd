@@ -3,10 +3,10 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from fastser._core.capi cimport fastser_frozenset_type, fastser_is_tuple, fastser_refcount, fastser_type
+from fastser._core.capi cimport fastser_is_tuple, fastser_refcount, fastser_type
 from fastser._core.encoder cimport *
 from fastser._core.ints cimport Unsigned, unsigned_run
-from fastser._core.kinds cimport NUMBERED, kind_of
+from fastser._core.kinds cimport NUMBERED, is_frozen, kind_of
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.tags cimport *
 
@@ -106,11 +106,11 @@ cdef inline int check_open(Encoder* e, PyObject* o, Py_ssize_t number) except -1
     """Before referring to an object that a reader may not have finished.
 
     A reader fills the objects of a run together.  Until then they may be referred to, but not be
-    hashed nor handed to a callable; frozensets are not even made.
+    hashed nor handed to a callable; frozensets and frozendicts are not even made.
     """
     cdef OpenRun* run = e.open
     cdef PyObject* t = fastser_type(o)
-    if e.instances and not e.careful and e.strict and (fastser_is_tuple(o) or t == fastser_frozenset_type):
+    if e.instances and not e.careful and e.strict and (fastser_is_tuple(o) or is_frozen(t)):
         # Only instances let a tuple lead back to itself through keys; only a careful walk notes where single tuples begin.
         return stop(e, STOP_CAREFUL)
     while run != NULL:

@@ -17,5 +17,5 @@ cdef class Reduced:
 # PicklingError for what no reducer may return.
 cdef object reduce(PyObject* o)
 
-# What a tuple or frozenset would return that is made again from a list of its items.
+# What a tuple, frozenset or frozendict would return that is made again from a list (a dict) of its items.
 cdef Reduced remade(PyObject* o)

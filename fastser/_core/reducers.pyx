@@ -8,6 +8,7 @@ from cpython.iterator cimport PyIter_Check
 from cpython.object cimport PyCallable_Check, PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
+from fastser._core.capi cimport fastser_frozendict_type, fastser_type
 from fastser._core.tags cimport *
 
 import copyreg as _copyreg
@@ -90,6 +91,6 @@ cdef object unusual(object obj, object reduced):
 cdef Reduced remade(PyObject* o):
     cdef Reduced made = Reduced.__new__(Reduced)
     made.call = type(<object> o)
-    made.arguments = (list(<object> o),)
+    made.arguments = (dict(<object> o) if fastser_type(o) == fastser_frozendict_type else list(<object> o),)
     made.items = made.keys = made.values = _none
     return made

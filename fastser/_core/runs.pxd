@@ -25,11 +25,11 @@ cdef inline bint is_worth_it(Py_ssize_t k, Py_ssize_t n) noexcept:
     return k == n or k >= RUN_MIN
 
 
-cdef inline bint rest_is_nullable(PyObject** items, Py_ssize_t n, PyObject* t) noexcept:
-    """Whether nothing but None and values of t follows: one nullable run holds that better than two."""
+cdef inline bint rest_is_nullable(PyObject** items, Py_ssize_t n, PyObject* t, PyObject* hole) noexcept:
+    """Whether nothing but the hole and values of t follows: one nullable run holds that better than two."""
     cdef Py_ssize_t i
     for i in range(n):
-        if items[i] != fastser_none and fastser_type(items[i]) != t:
+        if items[i] != hole and fastser_type(items[i]) != t:
             return False
     return True
 
@@ -140,7 +140,10 @@ cdef inline Py_ssize_t distinct_items(
         return 0
     table = distinct_table(e, distinct, 0, bits)
     for i in range(k):
-        if i == check:
+        if i and items[i] == items[i - 1]:
+            indices[i] = indices[i - 1]
+            continue
+        if i >= check:
             # Few repeats among so many: distinct objects that something else refers to as well.
             if m > i - (i >> 7):
                 break

@@ -114,8 +114,11 @@ cdef enum:
     TAG_CONCAT = 61       # varint k, items(k), items(n - k)
     TAG_NULLABLE = 62     # bits(n), items(n): where the bit is 0 the item is None
     TAG_GROUPS = 63       # varint g, index, then g times (varint m, items(m))
-    TAG_INDEXED = 64      # varint m, items(m), n indices below m, coded as lengths are
+    TAG_INDEXED = 64      # varint m, items(m); where m > 1 n indices below m, coded as lengths are
     TAG_REF = 65          # n numbers of earlier objects, coded as lengths are
+    TAG_OPTIONAL = 66     # value, bits(n), items(n): where the bit is 0 the item is that value
+
+    TAG_FROZENDICT = 67   # n frozendicts, as DICT or RECORDS has n dicts; numbered
 
     TAG_SMALL_INT = 128   # 128 + v stands for the integer v in 0..127, n must be 1
 
