@@ -18,6 +18,7 @@ from fastser import errors, locate
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dumps import pack
 from fastser.fallback import _REFUSALS as REFUSALS, Plan, declined, reduce, reference
+from fastser.hooks import MAPPINGS
 from fastser.locate import Part, Parts, Word
 
 _LINES_LIMIT = 200
@@ -177,10 +178,11 @@ def explain(
 # By their addresses: what metaclasses make of comparing classes is not asked.
 _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _SETS = frozenset(map(id, (set, frozenset)))
+_MAPPINGS = frozenset(map(id, MAPPINGS))
 _TIMES = frozenset(map(id, (datetime.datetime, datetime.time)))
 _NOT_NUMBERED = _TIMES | set(map(id, (slice, range, np.void, np.record)))
 _UNITS = frozenset(map(id, (range, bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer, ArrowData)))
-_LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - set(map(id, (dict, np.ndarray)))
+_LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - _MAPPINGS - {id(np.ndarray)}
 _ENDLESS = "not looked into: reducers within reducers make too many objects"
 _EMPTY: tuple[()] = ()
 _EMPTY_SIZE = pack([]).nbytes
@@ -396,7 +398,7 @@ class _Walk:
                     continue
             elif id(cls) in _TIMES:
                 sorter.content.append(obj.replace(tzinfo=None))
-            keyed = cls is not dict or len(obj) <= _STEPS_LIMIT
+            keyed = id(cls) not in _MAPPINGS or len(obj) <= _STEPS_LIMIT
             for part, word, argument in walk:
                 if word is locate.maker:
                     if id(part) in self.made_by:

@@ -4,6 +4,7 @@ A registry answers two questions: which hook packs the objects of a class, and w
 There is one for the process, and one for each serializer that has hooks of its own; those come first.
 """
 
+import builtins
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +20,13 @@ import numpy as np
 from fastser import errors
 from fastser._core.arrow_data import ArrowData
 
+# From Python 3.15 on there are two.
+MAPPINGS: tuple[type, ...] = tuple(getattr(builtins, name) for name in ("dict", "frozendict") if hasattr(builtins, name))
+
 # What the core packs before any hook is looked for.
 _NATIVE: frozenset[type] = frozenset(
     [type(None), type(...), type(NotImplemented), bool, int, float, complex, str, bytes, bytearray]
-    + [list, tuple, dict, set, frozenset, range, slice, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, UUID]
+    + [list, tuple, *MAPPINGS, set, frozenset, range, slice, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, UUID]
     + [np.ndarray, np.record, ArrowData]
     + [np.dtype(code).type for code in np.typecodes["All"]]
 )

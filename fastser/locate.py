@@ -14,7 +14,7 @@ import numpy as np
 
 from fastser import fallback
 from fastser.errors import type_name
-from fastser.hooks import _NATIVE, PROCESS, Hooks
+from fastser.hooks import _NATIVE, MAPPINGS, PROCESS, Hooks
 
 _KEY_LIMIT = 40
 # Of reducers and hooks, which can go on making objects without end: within each other, and in one search.
@@ -339,7 +339,7 @@ def _attributes(obj: Any, *names: str) -> Iterator[tuple[str, Any]]:
 _WALKS: dict[int, Callable[[Any], Iterator[Part]]] = {
     id(list): _items,
     id(tuple): _items,
-    id(dict): pairs,
+    **{id(mapping): pairs for mapping in MAPPINGS},
     id(set): _members,
     id(frozenset): _members,
     id(slice): _bounds,

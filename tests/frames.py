@@ -4,6 +4,7 @@ Nothing here uses the package. Tests of damaged frames write with `build` what n
 with `read` what the compiled decoder must read the same way.
 """
 
+import builtins
 import datetime
 import decimal
 import functools
@@ -29,7 +30,7 @@ DATETIME, DATETIME_ZONED, DATE, TIME, TIME_ZONED, TIMEDELTA, LONG_TIMEDELTA, UTC
 DECIMAL, UUID, RANGE, SLICE = 34, 35, 36, 37
 LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS, NAMED_ROWS, INSTANCES = range(40, 50)
 ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, PICKLE, HOOK, MEMORY, ARROW = range(50, 60)
-GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF = 60, 61, 62, 63, 64, 65
+GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF, OPTIONAL, FROZENDICT = range(60, 68)
 INLINE, BUFFER, SAME, OF, PADDED = 0, 1, 2, 3, 4  # where a body lies
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16  # parts of calls
 OBJECT, DESCRIBED, EARLIER = 15, 31, 32  # codes of dtypes
@@ -531,13 +532,21 @@ class _Reader:
 
     def tag_64(self, n):
         items = self.items(self.varint())
-        return [items[i] for i in self.unsigned(n)]
+        return [items[i] for i in self.unsigned(n)] if len(items) > 1 else items * n
 
     def tag_65(self, n):
         objects = [self.numbered[i] for i in self.unsigned(n)]
         if any(item is None for item in objects):
             raise NotImplementedError("a reference to a tuple that is not complete")
         return objects
+
+    def tag_66(self, n):
+        hole = self.items(1)[0]
+        return [item if valid else hole for valid, item in zip(self.bitmap(n), self.items(n), strict=True)]
+
+    def tag_67(self, n):
+        first = len(self.numbered)
+        return self.set(first, [builtins.frozendict(item) for item in self.items(n)])
 
 
 def _find(module, name):

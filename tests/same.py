@@ -1,6 +1,7 @@
 """A comparison as strict as a round trip has to be: values, exact types, order, bits, layout and identity."""
 
 import array
+import builtins
 import collections
 import copyreg
 import datetime
@@ -15,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+_MAPPINGS = tuple(getattr(builtins, name) for name in ("dict", "frozendict") if hasattr(builtins, name))  # the second from 3.15 on
 # What keeps its identity, beside the instances of classes that this module does not know.
-_SHAREABLE = (list, dict, set, bytearray, tuple, frozenset, np.ndarray, collections.deque, array.array, BaseException)
+_SHAREABLE = (list, *_MAPPINGS, set, bytearray, tuple, frozenset, np.ndarray, collections.deque, array.array, BaseException)
 _SEQUENCES = (list, tuple, collections.deque)
 _SETS = (set, frozenset)
 _ATOMS = (str, bytes, bytearray, int, bool, type(None), type(...), type(NotImplemented))
@@ -108,6 +110,8 @@ def _is_flat(a: Any, levels: int = 5) -> bool:
     """Whether hashing it does not recurse far."""
     if isinstance(a, (tuple, frozenset)):
         return levels > 0 and all(_is_flat(item, levels - 1) for item in a)
+    if isinstance(a, _MAPPINGS):
+        return _is_flat((*a.keys(), *a.values()), levels)
     return not isinstance(a, slice) or _is_flat((a.start, a.stop, a.step), levels - 1)
 
 
@@ -145,7 +149,7 @@ def _parts(a: Any, b: Any, path: Any) -> list[tuple[Any, Any, Any]]:
     if isinstance(a, _SEQUENCES):
         _check(len(a) == len(b), path, f"{len(a)} items", f"{len(b)} items")
         parts = [(x, y, (path, f"[{i}]")) for i, (x, y) in enumerate(zip(a, b))]
-    elif isinstance(a, dict):
+    elif isinstance(a, _MAPPINGS):
         _check(len(a) == len(b), path, f"{len(a)} keys", f"{len(b)} keys")
         parts, nothing = [], object()
         for i, (x, y) in enumerate(zip(a.items(), b.items())):

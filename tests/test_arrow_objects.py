@@ -279,8 +279,8 @@ def test_parts_of_descriptions_occur_once(again):
         tags = [bytes([f.LIST]), 3, *once[2:], bytes([f.ARROW, f.REF]), 2, 0]
         frame = f.build(*tags, text=text, flags=f.REFS)
     else:
-        tags = [bytes([f.LIST]), 3, bytes([f.CONCAT]), 1, bytes([f.TEXT]), bytes([f.ARROW, f.INDEXED]), 1, *description, 1, 0, 0]
-        frame = f.build(*tags, text=text, i8=[0, 0])
+        tags = [bytes([f.LIST]), 3, bytes([f.CONCAT]), 1, bytes([f.TEXT]), bytes([f.ARROW, f.INDEXED]), 1, *description, 0, 0]
+        frame = f.build(*tags, text=text)
     with pytest.raises(DecodeError, match="expected parts of Arrow data that occur once, found"):
         fastser.loads(frame)
 

@@ -111,10 +111,10 @@ def test_the_text():
 def test_the_text_of_objects():
     assert str(explain([Point(i, "a") for i in range(1000)])) == text(
         "path    type                        plan    bytes  reason",
-        "$       list                        native  3,090",
-        "$[0]    1,000 × test_explain.Point  FIELDS  3,054  the default object protocol",
+        "$       list                        native  2,089",
+        "$[0]    1,000 × test_explain.Point  FIELDS  2,140  the default object protocol",
         "$[0].x  1,000 × int                 native  2,002",
-        "$[0].y  1,000 × str                 native  1,022",
+        "$[0].y  1,000 × str                 native    108",
     )
     loop = {"colours": [Colour.RED, Colour.RED], "each": Reducing(Point, (1, 3))}
     loop["loop"] = loop

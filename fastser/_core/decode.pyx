@@ -393,9 +393,10 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exc
 
 cdef int decode_frozendicts(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i
-    cdef int tag = read_byte(d)
+    cdef int tag
     if fastser_frozendict_type == NULL:
         raise _errors.newer_python("frozendict", (3, 15), f"tag {d.at - d.view.tags - 1}")
+    tag = read_byte(d)
     if tag == TAG_DICT:
         decode_dicts(d, out, n, True)
     elif tag == TAG_RECORDS:
@@ -531,7 +532,7 @@ cdef int decode_indexed(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         decode_items(d, items, m)
         d.shares = 1
         if m == 1:
-            if branches(d, items[0]):
+            if n > 1 and branches(d, items[0]):
                 return bad(d, "parts of Arrow data that occur once", f"one that occurs {n} times")
             for i in range(n):
                 fastser_incref(items[0])
@@ -581,9 +582,10 @@ cdef void fill_holes(const uint8_t* bits, PyObject** out, Py_ssize_t n, PyObject
 
 
 cdef int decode_optional(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    cdef PyObject* hole = decode_value(d)
+    cdef PyObject* hole = NULL
     cdef const uint8_t* bits
     try:
+        decode_items(d, &hole, 1)
         if branches(d, hole):
             return bad(d, "parts of Arrow data that occur once", "one in place of what is missing")
         d.shares = 1
@@ -591,7 +593,7 @@ cdef int decode_optional(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         decode_items(d, out, n)
         fill_holes(bits, out, n, hole)
     finally:
-        fastser_decref(hole)
+        fastser_xdecref(hole)
     return 0
 
 

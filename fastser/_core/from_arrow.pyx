@@ -668,7 +668,7 @@ cdef int write_indexed(
     write_tag(s.e, TAG_INDEXED)
     write_varint(s.e, m)
     write_segments(s, schema, distinct, m, NULL, place)
-    return write_unsigned(s.e, indices, n, m)
+    return write_unsigned(s.e, indices, n, m) if m > 1 else 0
 
 
 cdef bint same_array(const ArrowArray* a, const ArrowArray* b) noexcept:

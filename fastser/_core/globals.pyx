@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 from cpython.type cimport PyType_Check
 
+from fastser._core.capi cimport fastser_sentinel_type, fastser_type
 from fastser._core.encoder cimport *
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.plans cimport *
@@ -37,6 +38,8 @@ cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
         plan = known_plan(o)
         if plan is not None:
             found = (plan.module, plan.name)
+    elif fastser_type(o) == fastser_sentinel_type:
+        found = ((<object> o).__module__, (<object> o).__name__)
     if found is None or not is_found(o, found[0], found[1]):
         if not e.careful:
             return stop(e, STOP_CAREFUL)

@@ -552,6 +552,16 @@ cdef Node* read_dicts(Nodes self, Py_ssize_t n, Place* place) except NULL:
     return node
 
 
+cdef Node* read_frozendicts(Nodes self, Py_ssize_t n, Place* place) except NULL:
+    cdef int tag = read_byte(self.d)
+    if tag == TAG_RECORDS:
+        return read_records(self, n, place)
+    if tag == TAG_DICT:
+        return read_dicts(self, n, place)
+    self.d.at -= 1
+    bad(self.d, "the tag of dicts", tag)
+
+
 # --- structure ----------------------------------------------------------------------------------------------------------
 
 
@@ -595,7 +605,9 @@ cdef Node* read_indexed(Nodes self, Py_ssize_t n, Place* place) except NULL:
     if m == 0:
         bad(self.d, "at least one distinct item", 0)
     node = parent(self, NODE_TAKE, TAG_INDEXED, n, read_node(self, m, place))
-    if n == 1:
+    if m == 1:
+        node.constant = 0
+    elif n == 1:
         node.constant = read_varint(self.d)
     else:
         read_packed(self, node)
@@ -787,6 +799,11 @@ cdef Node* read_run(Nodes self, Py_ssize_t n, int tag, Place* place) except NULL
         return read_instances(self, n, place)
     if tag == TAG_DICT:
         return read_dicts(self, n, place)
+    if tag == TAG_FROZENDICT:
+        return read_frozendicts(self, n, place)
+    if tag == TAG_OPTIONAL:
+        read_node(self, 1, place)    # a sentinel, which is refused
+        refuse(place, "a value that stands for what is missing")
     if tag == TAG_ARRAY or tag == TAG_ARRAY_RUN or tag == TAG_OBJECT_ARRAY:
         return read_arrays(self, tag, n, place)
     if tag == TAG_SCALAR:
