@@ -4,6 +4,7 @@
 itself through the default object protocol (its fields), a reference by name, what its reducer returns, and pickle as a whole.
 """
 
+import builtins
 import copyreg
 import dataclasses
 import io
@@ -31,6 +32,8 @@ STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
 
 _OWN_PROTOCOL = "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__"
 _CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
+# Beside classes and modules, whose own classes may be subclasses.  Sentinels came with Python 3.15.
+_FOUND_BY_NAME = (types.FunctionType, *(getattr(builtins, name) for name in ("sentinel",) if hasattr(builtins, name)))
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
 _NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__  # type: ignore[attr-defined]
@@ -85,7 +88,7 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REDUCE", "copyreg has a reducer for it")
     if (hook := built_in(cls)) is not None:
         return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
-    if issubclass(cls, (type, types.ModuleType)) or cls is types.FunctionType:
+    if issubclass(cls, (type, types.ModuleType)) or cls in _FOUND_BY_NAME:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):
         return Plan("REDUCE", "it is a buffer")

@@ -4,7 +4,7 @@ from fastser._core.encoder cimport Encoder
 from fastser._core.plans cimport ClassPlan
 
 
-# One object by what its reducer returns.  Without a plan it is a tuple, frozenset or frozendict, made again from a list of its items.
+# One object by what its reducer returns.  Without a plan it is a tuple, frozenset or frozendict (remade).
 cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1
 
 # The leading ones of k objects of one class whose reducers return alike; how many were written, 0 for none.

@@ -38,7 +38,7 @@ cdef object reduced(Encoder* e, PyObject* o):
     """What the reducer of an object returned: parts, or a name; None where it refuses and a pickle may know better."""
     if not e.careful:
         stop(e, STOP_CAREFUL)
-    if fastser_type(o) == fastser_tuple_type or is_frozen(fastser_type(o)):
+    if is_frozen(fastser_type(o)):
         found = remade(o)
     else:
         try:

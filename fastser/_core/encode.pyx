@@ -103,7 +103,7 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
     if level and not e.track:
         descend(e, o)
     if may_be_shared(e, o):
-        if e.recursive and (t == fastser_tuple_type or is_frozen(t)):
+        if e.recursive and is_frozen(t):
             return encode_as_call(e, o)
         if number_run(e, &o, 1) == 0:
             return write_reference(e, o)
@@ -113,12 +113,12 @@ cdef inline int encode_numbered(Encoder* e, PyObject* o, PyObject* t) except -1:
         descend(e, o)    # a reference is no level
     if t == fastser_dict_type:
         encode_dict(e, o)
-    elif e.careful and (t == fastser_tuple_type or is_frozen(t)):
+    elif e.careful and is_frozen(t):
         encode_opened(e, o, t)
     elif t == fastser_list_type or t == fastser_tuple_type:
         encode_sequence(e, o, t == fastser_list_type)
     elif t == fastser_frozendict_type:
-        encode_frozendict(e, o)
+        encode_dict(e, o)
     else:
         encode_objects(e, &o, 1, t)
     return ascend(e, &o, 1, level)
@@ -131,7 +131,7 @@ cdef int encode_opened(Encoder* e, PyObject* o, PyObject* t) except -1:
     if t == fastser_tuple_type:
         encode_sequence(e, o, False)
     elif t == fastser_frozendict_type:
-        encode_frozendict(e, o)
+        encode_dict(e, o)
     else:
         encode_sets(e, &o, 1, t)
     close_run(e, &run)
@@ -144,7 +144,6 @@ cdef int encode_opened(Encoder* e, PyObject* o, PyObject* t) except -1:
 cdef int encode_objects(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
     """n objects of one exact numbered type that a single run can hold; numbered, one level down."""
     if is_mapping(t):
-        mapping_tag(e, t)
         return encode_mappings(e, items, n)
     if t == fastser_list_type or t == fastser_tuple_type:
         return encode_sequences(e, items, n, t == fastser_list_type)
@@ -255,18 +254,15 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
     return 0
 
 
-cdef inline int mapping_tag(Encoder* e, PyObject* t) except -1:
-    """What comes before the tag of dicts, if they are none."""
-    return write_tag(e, TAG_FROZENDICT) if t == fastser_frozendict_type else 0
-
-
-cdef int encode_frozendict(Encoder* e, PyObject* o) except -1:
-    mapping_tag(e, fastser_frozendict_type)
-    return encode_dict(e, o)
+cdef inline int write_mapping_tag(Encoder* e, PyObject* o, int tag) except -1:
+    """``tag``, of dicts, for a run of mappings of o's type."""
+    if fastser_type(o) == fastser_frozendict_type:
+        write_tag(e, TAG_FROZENDICT)
+    return write_tag(e, tag)
 
 
 cdef int encode_dict(Encoder* e, PyObject* o) except -1:
-    """One dict: its shape and its values, or a run of keys and a run of values."""
+    """One mapping: its shape and its values, or a run of keys and a run of values."""
     cdef Py_ssize_t i, size = fastser_dict_size(o)
     cdef size_t tags = e.columns.tags.size, pairs = e.pairs.size
     cdef PyObject** keys
@@ -279,7 +275,7 @@ cdef int encode_dict(Encoder* e, PyObject* o) except -1:
             keys = <PyObject**> (e.pairs.data + pairs)
         if gather_keys(o, keys, keys + size, 1):
             block_own(e, 2 * size)
-            write_tag(e, TAG_RECORDS)
+            write_mapping_tag(e, o, TAG_RECORDS)
             if write_shape(e, keys, size):
                 if not e.careful:
                     e.pairs.size += 2 * size * sizeof(PyObject*)
@@ -294,7 +290,7 @@ cdef int encode_dict(Encoder* e, PyObject* o) except -1:
 
 
 cdef int encode_mappings(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    """Dicts of any keys and lengths: one run of keys, one of values."""
+    """Mappings of any keys and lengths: one run of keys, one of values."""
     cdef size_t mark = e.blocks.size
     cdef uint64_t* lengths = <uint64_t*> block_new(e, n)
     cdef uint64_t largest = 0
@@ -305,7 +301,7 @@ cdef int encode_mappings(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         total += lengths[i]
         if lengths[i] > largest:
             largest = lengths[i]
-    write_tag(e, TAG_DICT)
+    write_mapping_tag(e, items[0], TAG_DICT)
     write_lengths(e, lengths, n, largest)
     if total:
         pairs = block_new(e, 2 * total)
@@ -400,7 +396,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
             if not is_worth_it(first, n):
                 blocks_drop(e, mark)
                 return 0
-            k = encode_record_run(e, items, first, n, t, columns)
+            k = encode_record_run(e, items, first, n, columns)
             blocks_leave(e, mark)
             return k
     else:
@@ -427,10 +423,11 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
 
 
 cdef Py_ssize_t encode_record_run(
-    Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject* t, PyObject** columns,
+    Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, PyObject** columns,
 ) except -1:
     """k mappings of one shape, their values by key; how many were written, 0 for none."""
     cdef Py_ssize_t first, j, width = fastser_dict_size(items[0])
+    cdef size_t tags
     cdef OpenRun run
     descend(e, items[0])
     first = number_run(e, items, k)
@@ -442,21 +439,21 @@ cdef Py_ssize_t encode_record_run(
     block_own(e, width * (k + 1))
     write_concat(e, k, n)
     open_run(e, &run, k, False)
-    mapping_tag(e, t)
-    write_tag(e, TAG_RECORDS)
+    tags = e.columns.tags.size
+    write_mapping_tag(e, items[0], TAG_RECORDS)
     if write_shape(e, columns, width):
         for j in range(width):
             encode_items(e, columns + width + j * k, k)
     else:
         # Keys that `text` does not take: keys followed by values.
-        e.columns.tags.size -= 1
+        e.columns.tags.size = tags
         encode_mappings(e, items, k)
     close_run(e, &run)
     ascend(e, items, k, True)
     return k
 
 
-cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) except -1:
+cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     """Mappings that share no shapes, as keys and values; how many were written, 0 for none."""
     cdef Py_ssize_t first
     cdef OpenRun run
@@ -471,7 +468,6 @@ cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n, P
         return 0
     write_concat(e, first, n)
     open_run(e, &run, first, False)
-    mapping_tag(e, t)
     encode_mappings(e, items, first)
     close_run(e, &run)
     ascend(e, items, first, True)
@@ -519,7 +515,7 @@ cdef Py_ssize_t encode_mixed(Encoder* e, PyObject** items, Py_ssize_t n, Py_ssiz
         count = shape_groups(e, items, n, index)
         if count == 1 or count * 4 > n:
             blocks_drop(e, mark)
-            i = encode_mapping_run(e, items, n, types[0]) if n >= RUN_MIN else 0
+            i = encode_mapping_run(e, items, n) if n >= RUN_MIN else 0
             return i if i else encode_generic(e, items, n, stretch)
     elif count == 2:
         hole = hole_among(items, n, types, index)
@@ -549,17 +545,20 @@ cdef Py_ssize_t encode_generic(Encoder* e, PyObject** items, Py_ssize_t n, Py_ss
 cdef PyObject* hole_among(PyObject** items, Py_ssize_t n, PyObject** types, const uint8_t* index) noexcept:
     """The None or the one sentinel that lies among leaves of one type; NULL where there is no such."""
     cdef Py_ssize_t i, first = 0
-    cdef int at = types[1] == fastser_sentinel_type or (types[1] == fastser_none_type and types[0] != fastser_sentinel_type)
+    cdef bint others = False
+    # Groups are numbered as they are met.  None among sentinels is a value.
+    cdef int at = types[0] != fastser_sentinel_type and (types[1] == fastser_sentinel_type or types[1] == fastser_none_type)
     if kind_of(types[1 - at]) & NUMBERED:
+        return NULL
+    if types[at] == fastser_none_type:
+        return fastser_none
+    if types[at] != fastser_sentinel_type:
         return NULL
     while index[first] != at:
         first += 1
-    if not is_hole(items[first]):
-        return NULL
     for i in range(first, n):
-        if index[i] == at and items[i] != items[first]:
-            return NULL
-    return items[first]
+        others |= (index[i] == at) & (items[i] != items[first])
+    return NULL if others else items[first]
 
 
 cdef int encode_nullable(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t, PyObject* hole) except -1:

@@ -5,7 +5,7 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 
 from fastser._core.calls cimport encode_call, encode_calls, encode_hooked
-from fastser._core.capi cimport fastser_none, fastser_sentinel_type, fastser_type
+from fastser._core.capi cimport fastser_none, fastser_type
 from fastser._core.encoder cimport *
 from fastser._core.instances cimport encode_instance, encode_instance_run, encode_row_run
 from fastser._core.numbering cimport *
@@ -40,7 +40,7 @@ cdef bint runs_code(PyObject* o) noexcept:
     """Whether packing an object is known to run Python code, so that there is no use in trying without."""
     cdef PyObject* t = fastser_type(o)
     cdef ClassPlan plan
-    if not kind_of(t) & FOREIGN or t == fastser_sentinel_type:
+    if not kind_of(t) & FOREIGN:
         return False
     plan = known_plan(t)
     return plan is None or plan.kind > PLAN_ROWS
@@ -74,8 +74,6 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     hook = hook_of(e, t)
     if hook is not None and encode_hooked(e, &o, 1, 1, hook):
         return 0
-    if t == fastser_sentinel_type:
-        return encode_reference(e, o, None)
     plan = plan_of(e, o)
     if plan.kind == PLAN_FIELDS:
         if encode_instance(e, o, plan):
@@ -102,8 +100,6 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
     hook = hook_of(e, t)
     if hook is not None:
         return encode_hooked(e, items, k, n, hook)
-    if t == fastser_sentinel_type:
-        return 0
     plan = plan_of(e, items[0])
     if plan.kind == PLAN_FIELDS:
         return encode_instance_run(e, items, k, n, plan)

@@ -81,8 +81,8 @@ cdef inline bint is_native_scalar(PyObject* t) noexcept:
 cdef inline int kind_of(PyObject* t) noexcept:
     """What the types that are not the hottest are: NUMBERED ones can be referred back to."""
     if (t == fastser_list_type or t == fastser_tuple_type or t == fastser_dict_type or t == fastser_set_type
-            or t == fastser_frozenset_type or t == fastser_frozendict_type or t == fastser_array_type or t == fastser_bytearray_type
-            or t == timezone_type or t == zoneinfo_type):
+            or t == fastser_frozenset_type or t == fastser_frozendict_type or t == fastser_array_type
+            or t == fastser_bytearray_type or t == timezone_type or t == zoneinfo_type):
         return NUMBERED
     if (t == fastser_str_type or t == datetime_type or t == decimal_type or t == uuid_type or t == fastser_bytes_type
             or t == date_type or t == time_type or t == timedelta_type):
@@ -101,8 +101,8 @@ cdef inline bint is_mapping(PyObject* t) noexcept:
 
 
 cdef inline bint is_frozen(PyObject* t) noexcept:
-    """Whether objects of a type, as tuples, may be hashed once they are complete."""
-    return t == fastser_frozenset_type or t == fastser_frozendict_type
+    """Whether objects of a container type may be hashed, once they are complete."""
+    return t == fastser_tuple_type or t == fastser_frozenset_type or t == fastser_frozendict_type
 
 
 cdef inline bint is_hole(PyObject* o) noexcept:

@@ -106,7 +106,7 @@ cdef inline int check_open(Encoder* e, PyObject* o, Py_ssize_t number) except -1
     """Before referring to an object that a reader may not have finished.
 
     A reader fills the objects of a run together.  Until then they may be referred to, but not be
-    hashed nor handed to a callable; frozensets and frozendicts are not even made.
+    hashed nor handed to a callable; frozensets are not even made.
     """
     cdef OpenRun* run = e.open
     cdef PyObject* t = fastser_type(o)
