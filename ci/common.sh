@@ -1,5 +1,5 @@
-# What ci/test and ci/bench share: look for what they need, then build and install the wheel.
-# Sourced. Leaves $root, $work (a temporary directory) and $python (of the fresh environment).
+# What the commands of ci/ share: look for what they need, build the wheel, make environments.
+# Sourced. Leaves $root, $work (a temporary directory) and $base (the interpreter to build with and for).
 set -eo pipefail
 exec </dev/null
 unset PYTHONPATH PYTHONHOME
@@ -12,20 +12,6 @@ base=${PYTHON:-python3}
 
 say() { echo "$command: $*"; }
 die() { say "$*" >&2; exit 1; }
-
-# Each thing that may be missing is named in one line, before anything is built.
-"$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-    die "needs Python 3.10 or newer; '$base' is not one (set PYTHON to one that is)"
-"$base" -c 'import venv, ensurepip' 2>/dev/null ||
-    die "needs the modules venv and ensurepip of '$base' (Debian and Ubuntu: apt install python3-venv)"
-compiler=${CC:-$("$base" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "")')}
-if [ -n "$compiler" ]; then # on Windows setuptools finds its own
-    headers=$("$base" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-    echo '#include <stdlib.h>' | $compiler -fsyntax-only -xc - 2>/dev/null ||
-        die "needs a C compiler; '$compiler' does not work (Debian and Ubuntu: apt install gcc libc6-dev)"
-    echo '#include <Python.h>' | $compiler -fsyntax-only -I"$headers" -xc - 2>/dev/null ||
-        die "needs the headers of Python, Python.h, in $headers (Debian and Ubuntu: apt install python3-dev)"
-fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/fastser.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -41,12 +27,45 @@ fresh() {
 # install REQUIREMENT...: into the environment that fresh made last.
 install() { "$python" -m pip install -qq "$@"; }
 
-# The wheel is built from the sdist, each in an environment of the project's own build requirements:
-# nothing left over in the tree can get into it, and a file that the sdist lacks is noticed.
-fresh build
-install --retries 1 --timeout 20 build >"$work/log" 2>&1 ||
-    die "needs the package registry; pip could not install 'build' ($(grep ERROR "$work/log" | tail -n 1))"
-say "building the sdist and the wheel with $("$python" --version)"
-"$python" -m build --outdir "$work/dist" "$root" >"$work/log" 2>&1 ||
-    { cat "$work/log"; die "the build failed"; }
-wheel=$(echo "$work"/dist/*.whl)
+# install_wheels REQUIREMENT...: the same, as on a machine without a compiler. What has no wheel is not installed.
+install_wheels() { CC=false CXX=false install --only-binary :all: "$@"; }
+
+# run_pytest ARGUMENT...: in that environment. It runs outside the tree, so that nothing can import the package from there
+# instead of the installed one.
+run_pytest() { (cd "$work" && "$python" -m pytest --rootdir "$root" -c "$root/pyproject.toml" -p no:cacheprovider "$@"); }
+
+# run_core_tests: the tests marked "core", which need nothing but pytest and what fastser itself requires.
+run_core_tests() {
+    # shellcheck disable=SC2046
+    run_pytest -q -m core $(grep -l 'mark\.core' "$root"/tests/test_*.py)
+}
+
+# what_is_tested: the versions that a figure depends on, of that environment.
+what_is_tested() { "$python" -c 'import platform, numpy; print(f"Python {platform.python_version()} with NumPy {numpy.__version__}")'; }
+
+# build_wheel: sets $wheel. Each thing that may be missing is named in one line, before anything is built.
+build_wheel() {
+    local compiler headers
+    "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+        die "needs Python 3.10 or newer; '$base' is not one (set PYTHON to one that is)"
+    "$base" -c 'import venv, ensurepip' 2>/dev/null ||
+        die "needs the modules venv and ensurepip of '$base' (Debian and Ubuntu: apt install python3-venv)"
+    compiler=${CC:-$("$base" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "")')}
+    if [ -n "$compiler" ]; then # on Windows setuptools finds its own
+        headers=$("$base" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+        echo '#include <stdlib.h>' | $compiler -fsyntax-only -xc - 2>/dev/null ||
+            die "needs a C compiler; '$compiler' does not work (Debian and Ubuntu: apt install gcc libc6-dev)"
+        echo '#include <Python.h>' | $compiler -fsyntax-only -I"$headers" -xc - 2>/dev/null ||
+            die "needs the headers of Python, Python.h, in $headers (Debian and Ubuntu: apt install python3-dev)"
+    fi
+
+    # The wheel is built from the sdist, each in an environment of the project's own build requirements:
+    # nothing left over in the tree can get into it, and a file that the sdist lacks is noticed.
+    fresh build
+    install --retries 1 --timeout 20 build >"$work/log" 2>&1 ||
+        die "needs the package registry; pip could not install 'build' ($(grep ERROR "$work/log" | tail -n 1))"
+    say "building the sdist and the wheel with $("$python" --version)"
+    "$python" -m build --outdir "$work/dist" "$root" >"$work/log" 2>&1 ||
+        { cat "$work/log"; die "the build failed"; }
+    wheel=$(echo "$work"/dist/*.whl)
+}

@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING
 
+from fastser import interpreter  # first: it refuses those that NumPy cannot be loaded in
 from fastser._core.arrow_data import ArrowData
 from fastser._core.loads import loads
 from fastser._core.loads_many import loads_many

@@ -468,6 +468,18 @@ def not_an_array_type(dtype: object) -> TypeError:
     return TypeError(f"an array in a store needs a dtype whose elements are plain bytes, not {dtype}")
 
 
+# --- the interpreter ---------------------------------------------------------------------------------------------------
+
+
+def not_in_a_subinterpreter() -> ImportError:
+    return ImportError(
+        "fastser cannot be imported in a subinterpreter, since neither its core nor NumPy's can be loaded there. Use processes, "
+        "fastser.Executor or multiprocessing, instead of concurrent.interpreters and InterpreterPoolExecutor; under mod_wsgi set "
+        "WSGIApplicationGroup %{GLOBAL}",
+        name="fastser",
+    )
+
+
 # --- the executor ------------------------------------------------------------------------------------------------------
 
 

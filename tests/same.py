@@ -99,7 +99,8 @@ def _check_hash(a: Any, b: Any, path: Any) -> None:
     if type(a).__hash__ in (None, object.__hash__) or not _is_flat(a):
         return
     try:
-        equal, hashes = bool(a == b), (hash(a), hash(b))
+        with np.errstate(invalid="ignore"):
+            equal, hashes = bool(a == b), (hash(a), hash(b))
     except (TypeError, ValueError, AttributeError, RecursionError, ArithmeticError):
         return  # items that have no hash or cannot be compared, a signalling NaN say
     if equal:

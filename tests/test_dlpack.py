@@ -144,12 +144,12 @@ def test_it_is_made_of_a_view_where_the_memory_is_writable_else_of_a_copy():
     frame = fastser.dumps(Kept.of(range(5000)))
     writable = bytearray(frame)
     found = fastser.loads(writable)
-    found[3] = -1
-    assert fastser.loads(writable)[3] == -1
+    assert np.shares_memory(found, np.frombuffer(writable, np.uint8)) and taken[-1].flags.writeable
     found = fastser.loads(frame)
-    assert taken[-1].flags.owndata and found.flags.writeable
-    found[3] = -1
-    assert fastser.loads(frame)[3] == 3
+    assert taken[-1].flags.owndata and taken[-1].flags.writeable
+    assert not np.shares_memory(found, np.frombuffer(frame, np.uint8))
+    if np.lib.NumpyVersion(np.__version__) >= "2.1.0":  # before, from_dlpack returned nothing that can be written to
+        assert found.flags.writeable
 
 
 @pytest.mark.parametrize("cls", [Labelled, New])

@@ -72,7 +72,7 @@ def frozen_frames():
     yield f.build(f.FROZENDICT, f.DICT, 0), {}
 
 
-@pytest.mark.parametrize(("frame", "items"), frozen_frames(), ids=["record", "pair", "empty"])
+@pytest.mark.parametrize(("frame", "items"), [*frozen_frames()], ids=["record", "pair", "empty"])
 def test_a_frame_with_a_frozendict_on_any_python(frame, items):
     if sys.version_info >= (3, 15):
         assert same(frozendict(items), fastser.loads(frame))

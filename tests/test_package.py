@@ -24,6 +24,7 @@ CORE = PACKAGE / "_core"
 # that is not named here is a leaf: it knows one kind of value or run, both ways.
 LAYERS = [
     {"errors"},
+    {"interpreter"},
     {"_core.abi", "_core.capi", "_core.pages", "_core.tags"},
     {"_core.shared"},
     {"_core.buffer"},

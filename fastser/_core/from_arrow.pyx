@@ -3,8 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport atoi
-from libc.string cimport memcpy, memset, strchr, strcmp, strlen, strncmp
+from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
 
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arena cimport Arena, arena_free, arena_new
@@ -523,13 +522,14 @@ cdef int write_binaries(Source s, Column* column, const Layout* layout, bint uui
 
 cdef int write_decimals(Source s, Column* column, const Layout* layout, Place* place) except -1:
     cdef Encoder* e = s.e
-    cdef int scale = atoi(strchr(column.schema.format, c',') + 1)
+    cdef object declared = int((<bytes> column.schema.format).split(b",")[1])  # the format was checked
     cdef Py_ssize_t k, i, at = 0
     cdef Segment* segment
     cdef char text[MAX_SCALE + 200]
     cdef int size
-    if not -MAX_SCALE <= scale <= MAX_SCALE:
+    if not -MAX_SCALE <= declared <= MAX_SCALE:
         return refuse(column.schema, place, f"expected a scale of at most {<int> MAX_SCALE}")
+    cdef int scale = declared
     write_tag(e, TAG_DECIMAL)
     for k in range(column.count):
         segment = &column.segments[k]

@@ -1,3 +1,4 @@
+import sys
 from typing import Final, final
 
 from typing_extensions import Buffer
@@ -12,6 +13,9 @@ class Mapping(Buffer):
     def __new__(
         cls, fd: int, size: int, start: int, length: int, *, writable: bool = False, populate: bool = False
     ) -> Mapping: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
     def unmap(self) -> None: ...
     def replace(self, fd: int, *, shared: bool) -> None: ...
 

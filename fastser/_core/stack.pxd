@@ -13,6 +13,18 @@ cdef extern from *:
     #include <pthread.h>
     #define FASTSER_THREAD_LOCAL __thread
     #endif
+    /* glibc gave these functions new versions when it moved them to another library.  The first ones are there in
+       every glibc since, so that a wheel built with a new one runs with the old ones of manylinux2014. */
+    #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
+    #if defined(__x86_64__)
+    #define FASTSER_FIRST_GLIBC "GLIBC_2.2.5"
+    #else
+    #define FASTSER_FIRST_GLIBC "GLIBC_2.17"
+    #endif
+    __asm__(".symver pthread_getattr_np, pthread_getattr_np@" FASTSER_FIRST_GLIBC);
+    __asm__(".symver pthread_attr_getstack, pthread_attr_getstack@" FASTSER_FIRST_GLIBC);
+    __asm__(".symver pthread_attr_getguardsize, pthread_attr_getguardsize@" FASTSER_FIRST_GLIBC);
+    #endif
 
     /* Kept free for the leaves, for numpy and the allocator, and for user code called from below:
        this much, but no more than a quarter of a small stack. */
