@@ -646,6 +646,60 @@ def test_initializers(method):
     assert _started is None
 
 
+# A module that the fork server imports first, and what it sees in a worker that was forked just now.
+MARKER = """
+import os, sys
+pid, loaded = os.getpid(), None
+def look():
+    global loaded
+    loaded = [name for name in ("numpy", "cloudpickle", "fastser.store.executor") if name in sys.modules]
+os.register_at_fork(after_in_child=look)
+"""
+FORK_SERVER = """
+import fastser, multiprocessing, os, sys
+
+def look():
+    import marker
+    return marker.pid, os.getpid(), marker.loaded
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["marker"])
+    for _ in range(2):
+        with fastser.Executor(1, context) as executor:
+            server, worker, loaded = executor.submit(look).result()
+        print(os.getpid() != server != worker, *loaded)
+"""
+
+
+def test_a_fork_server_imports_once_what_workers_need_and_what_the_program_wants(tmp_path):
+    (tmp_path / "marker.py").write_text(MARKER)
+    (tmp_path / "program.py").write_text(FORK_SERVER)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True numpy cloudpickle fastser.store.executor\n" * 2, done.stderr
+
+
+WITHOUT_A_GUARD = """
+import fastser, multiprocessing, sys
+executor = fastser.Executor(1, multiprocessing.get_context(sys.argv[1]))
+print(executor.store.name, flush=True)
+executor.submit(abs, -1).result()
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_program_without_a_guard_is_told_so_and_leaves_nothing(tmp_path, method):
+    (tmp_path / "program.py").write_text(WITHOUT_A_GUARD)
+    done = subprocess.run([sys.executable, "program.py", method], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    # A fork server of Python 3.14 imports the program itself, and ends with it.
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and ("BrokenProcessPool" in last or "ConnectionResetError" in last), done.stderr
+    assert "if __name__ == '__main__':" in done.stderr
+    for name in done.stdout.split():
+        assert list(SHARED_MEMORY.glob(f"*{name}*")) == []
+
+
 def test_an_initializer_that_fails_breaks_the_pool():
     with fastser.Executor(1, context("fork"), deep, (0,)) as executor:
         with pytest.raises(BrokenProcessPool):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import itertools
+import multiprocessing
 import os
 import secrets
 import threading
@@ -34,6 +35,9 @@ _NUMBERS = frozenset([types.NoneType, bool, int, float, complex])
 _TEXTS = frozenset([str, bytes])
 _TEXT_LIMIT = 1000
 
+# What every worker needs: this module, NumPy with it, and cloudpickle where a function goes by value.
+_PRELOADED = "fastser.store.executor", "cloudpickle"
+
 
 class Executor(concurrent.futures.Executor):
     """A pool of processes whose large arguments and results are in shared memory.
@@ -47,7 +51,8 @@ class Executor(concurrent.futures.Executor):
     max_workers : int, optional
         How many processes; by default as many as there are processors.
     mp_context : multiprocessing context, optional
-        How they are started: ``multiprocessing.get_context("fork")``, ``"spawn"`` or ``"forkserver"``.
+        How they are started: ``multiprocessing.get_context("fork")``, ``"spawn"`` or ``"forkserver"``. A fork server that the first
+        executor starts imports what workers need, so that they begin at once.
     initializer : callable, optional
         Is called with `initargs` in each worker when it starts. When it raises, the pool is broken.
     initargs : tuple
@@ -97,6 +102,10 @@ class Executor(concurrent.futures.Executor):
             raise errors.bad_option("initializer", "callable or None", initializer)
         if not isinstance(store, ObjectStore | None):
             raise errors.bad_option("store", "an ObjectStore or None", store)
+        if mp_context is None and max_tasks_per_child is None:
+            mp_context = multiprocessing.get_context()
+        if mp_context is not None and mp_context.get_start_method() == "forkserver":
+            _preload()
         self._through = _Through(store)
         self._is_down = False
         self._functions = PackedFunctions()
@@ -230,6 +239,17 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     def set_exception(self, exception: BaseException | None) -> None:
         super().set_exception(exception.original if isinstance(exception, _Raised) else exception)
+
+
+def _preload() -> None:
+    """Have the fork server, when it starts, import once what every worker would import."""
+    from multiprocessing import forkserver  # not on every system
+
+    # Private, since the public setter replaces what the program has set, and nothing tells what that is.
+    server: Any = getattr(forkserver, "_forkserver", None)
+    modules = getattr(server, "_preload_modules", None)
+    if modules is not None:
+        server._preload_modules = [*modules, *(name for name in _PRELOADED if name not in modules)]
 
 
 class _Batch(concurrent.futures.Executor):
