@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged
+from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in
 
 Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE", "PICKLE"]
 
@@ -220,7 +220,7 @@ def _module_of(obj: Any, name: str) -> Any:
     """
     module = getattr(obj, "__module__", None)
     if module is not None:
-        return module
+        return found_in(module)
     first, *rest = name.split(".")
     for module, held in [*sys.modules.items()]:
         if module in ("__main__", "__mp_main__"):

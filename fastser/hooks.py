@@ -31,6 +31,9 @@ _NATIVE: frozenset[type] = frozenset(
     + [np.dtype(code).type for code in np.typecodes["All"]]
 )
 
+# Modules that classes of the standard library say they are of, in one version of Python alone, and where each version has them.
+_MOVED = {"pathlib._local": "pathlib"}
+
 # Classes come and go: what is remembered of them does not grow for ever.
 _FOUND_LIMIT = 10_000
 
@@ -115,22 +118,22 @@ class Hooks:
         if not issubclass(type(cls), type):  # list[int] says that it is an instance of type, up to Python 3.10
             raise errors.bad_option("cls", "a class", cls)
         if cls in _NATIVE:
-            raise errors.cannot_hook(_class_name(cls))
+            raise errors.cannot_hook(class_name(cls))
         for role, function in (("encode", encode), ("decode", decode)):
             if not callable(function):
                 raise errors.bad_option(role, "callable", function)
         if name is None:
-            name = _class_name(cls)
+            name = class_name(cls)
         elif type(name) is not str:
             raise errors.bad_option("name", "a str or None", name)
         elif not name:
             raise errors.empty_hook_name()
         with LOCK:
             # A class of the same name is the same class made anew: a module reloaded, a notebook's cell run again.
-            others = {hook.cls: hook for hook in self if _class_name(hook.cls) != _class_name(cls)}
+            others = {hook.cls: hook for hook in self if class_name(hook.cls) != class_name(cls)}
             for other in others.values():
                 if other.name == name:
-                    raise errors.hook_name_taken(name, _class_name(other.cls))
+                    raise errors.hook_name_taken(name, class_name(other.cls))
             self._by_class = others | {cls: Hook(cls, name, encode, decode, bool(subclasses))}
             self._changed()
 
@@ -235,8 +238,14 @@ def _own(hooks: Iterable[Hook]) -> Hooks:
     return Hooks(PROCESS, hooks)
 
 
-def _class_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+def found_in(module: Any) -> Any:
+    """The module to look for what says that it is of this one."""
+    return _MOVED.get(module, module) if type(module) is str else module
+
+
+def class_name(cls: type) -> str:
+    """The name of a class in frames."""
+    return f"{found_in(cls.__module__)}.{cls.__qualname__}"
 
 
 # What `fastser.register` adds to.

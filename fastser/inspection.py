@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastser import errors, fallback, locate
-from fastser.hooks import Hook, built_in, built_in_named
+from fastser.hooks import Hook, built_in, built_in_named, class_name
 
 _INSTANCE = "an instance"
 
@@ -60,7 +60,7 @@ def names(allow: Iterable[type | str]) -> dict[str, type | None]:
     for entry in allow:
         # list[int] says that it is an instance of type, up to Python 3.10.
         if isinstance(entry, type) and issubclass(type(entry), type):
-            allowed[f"{entry.__module__}.{entry.__qualname__}"] = entry
+            allowed[class_name(entry)] = entry
         elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
             allowed.setdefault(entry)
         else:

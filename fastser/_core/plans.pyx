@@ -216,7 +216,7 @@ cdef ClassPlan make_plan(object cls):
     plan.hook = decided.hook
     plan.hashes_address = fastser_hashes_address(<PyObject*> cls)
     plan.has_setstate = hasattr(cls, "__setstate__")
-    module, name = cls.__module__, cls.__qualname__
+    module, name = _fallback.found_in(cls.__module__), cls.__qualname__
     plan.module = module if type(module) is str else None
     plan.name = name if type(name) is str else None
     # Looking an attribute up, as was just done, makes the interpreter give the class a version.

@@ -1,4 +1,4 @@
-"""Write the golden frames that are not there yet: run once for each new one, and commit it.
+"""Write the golden frames that are not there yet: run once for each new one, with every Python, and commit it.
 
     python tests/golden/write.py
 
@@ -12,18 +12,28 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-import test_arrow_objects
+import test_between_pythons
 from test_golden import by_hand, objects
 
 import fastser
 
 
 def main():
-    frames = {name: lambda obj=obj: fastser.dumps(obj) for name, obj in objects().items()}
-    frames |= {f"engines/{name}": lambda obj=obj: fastser.dumps(obj) for name, obj in test_arrow_objects.golden().items()}
-    frames |= {name: lambda frame=frame: frame for name, (frame, _) in by_hand().items()}
+    write("", {name: lambda obj=obj: fastser.dumps(obj) for name, obj in objects().items()})
+    write("", {name: lambda frame=frame: frame for name, (frame, _) in by_hand().items()})
+    path = test_between_pythons.FILES / f"{test_between_pythons.HERE}.zip"
+    if not path.exists():
+        test_between_pythons.write(path)
+        print(f"written: {path.name}, {path.stat().st_size} bytes")
+
+    import test_arrow_objects  # last: not every engine is there for every Python
+
+    write("engines/", {name: lambda obj=obj: fastser.dumps(obj) for name, obj in test_arrow_objects.golden().items()})
+
+
+def write(folder, frames):
     for name, make in frames.items():
-        path = HERE / f"{name}.frame"
+        path = HERE / f"{folder}{name}.frame"
         if not path.exists():
             path.write_bytes(make())
             print(f"written: {path.name}, {path.stat().st_size} bytes")
