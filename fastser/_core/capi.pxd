@@ -83,6 +83,12 @@ cdef extern from *:
         return _PySet_NextEntry(o, position, member, &hash);
     }
 
+    /* Borrowed, or NULL: what a class or its bases hold under a name.  Private, as the public calls ask the metaclass, and may run
+       Python code. */
+    static inline PyObject *fastser_in_class(PyTypeObject *cls, PyObject *name) {
+        return _PyType_Lookup(cls, name);
+    }
+
     /* Many references to one of the interpreter's constants at once: counting them one by one, each
        addition would wait for the one before.  From 3.12 on they are immortal. */
     static inline void fastser_incref_constant(PyObject *o, Py_ssize_t n) {
@@ -305,6 +311,7 @@ cdef extern from *:
     void fastser_prefetch(const void* p) noexcept nogil
 
     PyObject* fastser_type(PyObject* o) noexcept nogil
+    PyObject* fastser_in_class(PyTypeObject* cls, PyObject* name) noexcept
     Py_ssize_t fastser_refcount(PyObject* o) noexcept nogil
     void fastser_incref(PyObject* o) noexcept
     void fastser_decref(PyObject* o) noexcept

@@ -14,7 +14,7 @@ from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
-from fastser._core.capi cimport fastser_type
+from fastser._core.capi cimport fastser_in_class, fastser_type
 from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry
 
 from fastser import fallback as _fallback
@@ -53,8 +53,7 @@ cdef extern from *:
     }
 
     /* What the decision for FIELDS looks at.  Whatever is found here when it is made is the interpreter's own, or dataclasses',
-       and outlives the class, so that addresses tell.  _PyType_Lookup is private: the public calls ask the metaclass, and may run
-       Python code. */
+       and outlives the class, so that addresses tell. */
     #define FASTSER_PROTOCOL 8
     typedef struct {
         PyObject *found[FASTSER_PROTOCOL], *module, *qualname, *mro, *metaclass;
@@ -78,8 +77,8 @@ cdef extern from *:
         PyTypeObject *type = (PyTypeObject *) cls;
         memset(protocol, 0, sizeof(FastserProtocol));
         for (int i = 0; i < FASTSER_PROTOCOL; i++)
-            protocol->found[i] = _PyType_Lookup(type, fastser_protocol_names[i]);
-        protocol->module = _PyType_Lookup(type, fastser_protocol_names[FASTSER_PROTOCOL]);
+            protocol->found[i] = fastser_in_class(type, fastser_protocol_names[i]);
+        protocol->module = fastser_in_class(type, fastser_protocol_names[FASTSER_PROTOCOL]);
         protocol->qualname = PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) ? ((PyHeapTypeObject *) cls)->ht_qualname : NULL;
         protocol->mro = type->tp_mro;
         protocol->metaclass = (PyObject *) Py_TYPE(cls);
