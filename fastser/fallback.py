@@ -402,29 +402,29 @@ def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuff
         the obstacle that is left once everything is done that can be.
     """
     if mode == "pickle":
-        return _dumps(pickle, obj)
+        return _by_pickle(obj)
     if isinstance(obj, (type, types.FunctionType)):
         try:
-            return _dumps(_cloudpickle(), obj)
+            return _by_value(obj)
         except Exception:
             # What cannot go by value (a class with a lock among its attributes, say) may still go by reference.
             with suppress(Exception):
-                return _dumps(pickle, obj)
+                return _by_pickle(obj)
             raise
     if _registered_by_value():
-        return _dumps(_cloudpickle(), obj)
+        return _by_value(obj)
     try:
-        payload, buffers = _dumps(pickle, obj)
+        payload, buffers = _by_pickle(obj)
     except _REFUSALS:
         if isinstance(obj, io.IOBase):
             raise  # cloudpickle would take a text file for its text
         payload = None
     if payload is None:
-        return _dumps(_cloudpickle(), obj)
+        return _by_value(obj)
     if b"__main__" in payload:
         # The same: what cannot go by value goes by reference.
         with suppress(Exception):
-            return _dumps(_cloudpickle(), obj)
+            return _by_value(obj)
     return payload, buffers
 
 
@@ -433,16 +433,19 @@ def unpickle_object(payload: Any, buffers: Iterable[Any]) -> Any:
     return pickle.loads(payload, buffers=buffers)
 
 
-def _dumps(module: types.ModuleType, obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+def _by_pickle(obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    buffers: list[pickle.PickleBuffer] = []
+    return pickle.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
+
+
+def _by_value(obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    # Not at the top: plain data need not wait for cloudpickle.
+    from fastser import by_value
+
     buffers: list[pickle.PickleBuffer] = []
     try:
-        return module.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
+        return by_value.dumps(obj, reference, buffers.append), buffers
     except pickle.PicklingError as error:
         if isinstance(error.__cause__, RecursionError):  # as cloudpickle words it
             raise error.__cause__ from None
         raise
-
-
-def _cloudpickle() -> types.ModuleType:
-    # Not at the top: plain data need not wait for it.
-    return sys.modules.get("cloudpickle") or import_module("cloudpickle")

@@ -35,6 +35,7 @@ LAYERS = [
     {"_core.arrow_apart", "_core.arrow_build"},
     {"_core.arrow_data"},
     {"hooks"},
+    {"by_value"},
     {"fallback"},
     {"locate"},
     {"inspection"},

@@ -7,7 +7,8 @@ functions. These are packed again only when something of that was replaced.
 
 import operator
 import types
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastser import fallback
@@ -15,8 +16,9 @@ from fastser._core.dumps import dumps
 from fastser._core.loads import loads
 
 _LIMIT = 200  # functions that are remembered
-_CONSTANTS = frozenset([types.NoneType, bool, int, float, complex, str, bytes])
+_CONSTANTS = frozenset([types.NoneType, types.EllipsisType, bool, int, float, complex, str, bytes])
 _BY_NAME = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+_GENERIC: tuple[Any, ...] = (types.GenericAlias, types.UnionType, type(typing.List[int]))  # and what is derived from the last one
 
 
 def is_found_by_name(fn: Any) -> bool:
@@ -74,9 +76,9 @@ def _parts(fn: types.FunctionType) -> list[Any]:
         if function.__dict__ or function.__kwdefaults__:
             raise _Changeable
         parts.append(function.__code__)
-        for part in _referred(function):
+        for part in _unfolded(_referred(function)):
             parts.append(part)
-            if type(part) in _CONSTANTS:
+            if type(part) in _CONSTANTS or isinstance(part, _GENERIC):
                 continue
             if not isinstance(part, _BY_NAME):
                 raise _Changeable
@@ -98,6 +100,27 @@ def _referred(fn: types.FunctionType) -> Iterator[Any]:
     for name in _names(fn.__code__):
         if name in fn.__globals__:
             yield fn.__globals__[name]
+    yield from getattr(fn, "__type_params__", ())
+    annotate = getattr(fn, "__annotate__", None)
+    if annotate is None:
+        annotations = fn.__annotations__
+    else:
+        # Not at the top: it imports cloudpickle, which a pool that is given functions by name does without.
+        from fastser.by_value import cached_annotations
+
+        yield annotate
+        annotations = cached_annotations(fn) or {}
+    yield from annotations
+    yield from annotations.values()
+
+
+def _unfolded(parts: Iterable[Any]) -> Iterator[Any]:
+    """The same, and what `list[int]`, `int | None` and others are made of."""
+    for part in parts:
+        yield part
+        if isinstance(part, _GENERIC):
+            origin = typing.get_origin(part)
+            yield from _unfolded((*part.__args__, *getattr(part, "__metadata__", ()), origin if isinstance(origin, type) else None))
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -1,0 +1,397 @@
+"""What goes by value: cloudpickle, and beside it what newer Pythons put into functions and classes.
+
+cloudpickle carries the code of functions and classes. Added here are annotations that are evaluated late, type parameters,
+``type`` aliases, lazy imports and sentinels. None of them is evaluated or imported to be packed. This module is imported only
+when something goes by value, or comes so.
+"""
+
+import builtins
+import dis
+import functools
+import gc
+import io
+import itertools
+import pickle
+import sys
+import threading
+import types
+import typing
+import uuid
+import weakref
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+
+Reference = Callable[[Any, str], Any]
+
+
+def dumps(obj: object, reference: Reference, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> bytes:
+    """Pickle an object by protocol 5; what `reference` finds no name for goes by value."""
+    with io.BytesIO() as file:
+        _Pickler(file, reference, buffer_callback).dump(obj)
+        return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, reference: Reference, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self._reference = reference
+
+    def reducer_override(self, obj: Any) -> Any:
+        cls = type(obj)
+        if cls is types.FunctionType:
+            return self._function(obj)
+        if cls in _TRACKED:
+            if self._reference(obj, "cloudpickle") is None:
+                return _tracked, (_tracker(cls).key(obj), *_TRACKED[cls](obj))
+        elif cls in _REDUCERS:
+            return _REDUCERS[cls](obj, self._reference)
+        elif issubclass(cls, type):
+            return self._class(obj)
+        return super().reducer_override(obj)
+
+    def _function(self, fn: types.FunctionType) -> Any:
+        annotate = getattr(fn, "__annotate__", None)
+        parameters = getattr(fn, "__type_params__", ())
+        names = _names_of_class_scope(fn.__code__)
+        if annotate is None and not parameters and not names or self._reference(fn, "cloudpickle") is not None:
+            return super().reducer_override(fn)
+        attributes = {"__type_params__": parameters} if parameters else {}
+        cached = None
+        if annotate is not None:
+            cached = cached_annotations(fn)
+            if cached is None or type(annotate) is types.FunctionType:
+                attributes["__annotate__"] = annotate
+        found = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
+        make, arguments, state, *_, setter = super().reducer_override(_bare(fn, names))
+        return make, arguments, (setter, state, attributes, found, cached), None, None, _fill_function
+
+    def _class(self, cls: type) -> Any:
+        if cls is _TYPED_DICT:
+            return _base_of, (typing.TypedDict,)
+        reduced = super().reducer_override(cls)
+        annotate = vars(cls).get("__annotate_func__")
+        if annotate is None or reduced is NotImplemented or len(reduced) != 6:
+            return reduced
+        make, arguments, state, *_, setter = reduced
+        return make, arguments, (setter, state, annotate, vars(cls).get("__annotations_cache__")), None, None, _fill_class
+
+
+# --- functions and classes ---------------------------------------------------------------------------------------------
+
+
+def cached_annotations(fn: types.FunctionType) -> dict[str, Any] | None:
+    """The annotations of a function that were evaluated before: to ask for ``__annotations__`` would evaluate them."""
+    others = {id(other) for other in (fn.__globals__, fn.__builtins__, fn.__dict__, fn.__kwdefaults__, fn.__doc__)}
+    return next((held for held in gc.get_referents(fn) if isinstance(held, dict) and id(held) not in others), None)
+
+
+def _bare(fn: types.FunctionType, names: list[str]) -> types.FunctionType:
+    """The same function without annotations, since cloudpickle would evaluate them.
+
+    What is evaluated late sees the namespace that its class was made from. Of that, only what it names goes along.
+    """
+    closure = fn.__closure__
+    if names and closure:
+        closure = tuple(_narrowed(cell, variable, names) for variable, cell in zip(fn.__code__.co_freevars, closure))
+    bare = types.FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, closure)
+    for name in ("__kwdefaults__", "__qualname__", "__module__", "__doc__"):
+        setattr(bare, name, getattr(fn, name))
+    bare.__dict__.update(fn.__dict__)
+    if getattr(fn, "__annotate__", None) is None:
+        bare.__annotations__ = fn.__annotations__
+    return bare
+
+
+def _narrowed(cell: types.CellType, variable: str, names: list[str]) -> types.CellType:
+    with suppress(ValueError):  # it is empty
+        if variable == "__classdict__":
+            return types.CellType({name: cell.cell_contents[name] for name in names if name in cell.cell_contents})
+    return cell
+
+
+def _names_of_class_scope(code: types.CodeType) -> list[str]:
+    """What late code within a class looks up there first, and then among globals: cloudpickle does not look for it."""
+    names = _NAMES.get(code)
+    if names is None:
+        names = _NAMES[code] = []
+        if "__classdict__" in code.co_freevars:
+            names += (found.argval for found in dis.get_instructions(code) if found.opname.startswith("LOAD_FROM_DICT_OR_"))
+        for constant in code.co_consts:
+            if type(constant) is types.CodeType:
+                names += _names_of_class_scope(constant)
+    return names
+
+
+_NAMES: MutableMapping[types.CodeType, list[str]] = weakref.WeakKeyDictionary()
+
+
+def _fill_function(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
+    setter, rest, attributes, found, cached = state
+    setter(fn, rest)
+    fn.__globals__.update(found)
+    for name, value in attributes.items():
+        setattr(fn, name, value)
+    if cached is None:
+        return
+    annotate = attributes.get("__annotate__")
+    if annotate is None:
+        fn.__annotations__ = cached
+        return
+    # Each of the two attributes clears the other. So a copy is evaluated once, while its code is another.
+    code = annotate.__code__
+    nothing = _nothing.__code__.replace(co_freevars=code.co_freevars)
+    copy = types.FunctionType(nothing, annotate.__globals__, annotate.__name__, annotate.__defaults__, annotate.__closure__)
+    setattr(fn, "__annotate__", copy)
+    fn.__annotations__.update(cached)
+    copy.__code__, copy.__qualname__ = code, code.co_qualname
+
+
+def _nothing(format: int, /) -> dict[str, Any]:
+    return {}
+
+
+def _base_of(special: Any) -> Any:
+    return types.resolve_bases((special,))[0]
+
+
+_TYPED_DICT = _base_of(typing.TypedDict)  # which the annotations of such classes refer to, and no name leads to
+
+
+def _fill_class(cls: type, state: tuple[Any, ...]) -> None:
+    setter, rest, annotate, cached = state
+    # One that is here already knows the line where it begins. What its annotations name may come later.
+    here = vars(cls).get("__annotate_func__") if "__firstlineno__" in vars(cls) else None
+    setter(cls, rest)
+    if here is not None and getattr(here, "__code__", None) == getattr(annotate, "__code__", ""):
+        type.__setattr__(cls, "__annotate_func__", here)  # some versions of cloudpickle put theirs there
+    else:
+        # This clears what was evaluated while the class was still empty.
+        type.__setattr__(cls, "__annotate__", annotate)
+    if cached is not None:
+        type.__setattr__(cls, "__annotations_cache__", cached)
+
+
+# --- what is one object in a process, however often it is loaded --------------------------------------------------------
+
+
+class _Tracker:
+    def __init__(self, keys: MutableMapping[Any, str], objects: MutableMapping[str, Any]) -> None:
+        self._keys, self._objects = keys, objects
+        self._lock = threading.RLock()  # what is made may free what is tracked
+
+    def key(self, obj: Any) -> str:
+        with self._lock:
+            key = self._keys.get(obj)
+            if key is None:
+                key = uuid.uuid4().hex
+                self._keys[obj], self._objects[key] = key, obj
+            return key
+
+    def made(self, key: str, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        with self._lock:
+            obj = self._objects.get(key)
+            if obj is None:
+                obj = make(*arguments)
+                self._keys[obj], self._objects[key] = key, obj
+            return obj
+
+
+_WEAK = _Tracker(weakref.WeakKeyDictionary(), weakref.WeakValueDictionary())
+_FOREVER = _Tracker({}, {})
+
+
+def _tracker(cls: type) -> _Tracker:
+    # Nobody can tell when a sentinel or an alias is gone.
+    return _WEAK if cls.__weakrefoffset__ else _FOREVER
+
+
+def _tracked(key: str, cls: type, make: Callable[..., Any], *arguments: Any) -> Any:
+    return _tracker(cls).made(key, make, arguments)
+
+
+def _reduce_parameter(parameter: Any) -> tuple[Any, ...]:
+    cls = type(parameter)
+    if type(getattr(parameter, "evaluate_default", "")) in (types.FunctionType, types.NoneType):
+        # A statement made it. What that has for each part is a function, which may be unable to tell yet.
+        evaluate = [getattr(parameter, f"evaluate_{part}", None) for part in ("bound", "constraints", "default")]
+        return cls, _make_late_parameter, cls.__name__.upper(), parameter.__name__, parameter.__module__, *evaluate
+    options = {}
+    for part in ("bound", "covariant", "contravariant", "infer_variance"):
+        if hasattr(parameter, f"__{part}__"):
+            options[part] = getattr(parameter, f"__{part}__")
+    if getattr(parameter, "has_default", bool)():
+        options["default"] = parameter.__default__
+    return cls, _make_parameter, cls, parameter.__name__, parameter.__module__, getattr(parameter, "__constraints__", ()), options
+
+
+def _make_parameter(cls: type, name: str, module: str, constraints: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    parameter = cls(name, *constraints, **options)
+    parameter.__module__ = module
+    return parameter
+
+
+def _make_late_parameter(intrinsic: str, name: str, module: str, bound: Any, constraints: Any, default: Any) -> Any:
+    if bound is not None:
+        parameter = _intrinsic("TYPEVAR_WITH_BOUND", name, bound)
+    elif constraints is not None:
+        parameter = _intrinsic("TYPEVAR_WITH_CONSTRAINTS", name, constraints)
+    else:
+        parameter = _intrinsic(intrinsic, name)
+    if default is not None:
+        _intrinsic("SET_TYPEPARAM_DEFAULT", parameter, default)
+    parameter.__module__ = module
+    return parameter
+
+
+def _reduce_alias(alias: Any) -> tuple[Any, ...]:
+    # Before Python 3.14 no attribute gives it.
+    for evaluate in [alias.evaluate_value] if hasattr(alias, "evaluate_value") else gc.get_referents(alias):
+        if type(evaluate) is types.FunctionType:
+            return type(alias), _make_late_alias, alias.__name__, alias.__type_params__, evaluate
+    options = {"type_params": alias.__type_params__}
+    if hasattr(alias, "__qualname__"):
+        options["qualname"] = alias.__qualname__
+    return type(alias), _make_alias, alias.__name__, alias.__module__, alias.__value__, options
+
+
+def _make_late_alias(*parts: Any) -> Any:
+    return _intrinsic("TYPEALIAS", parts)
+
+
+def _make_alias(name: str, module: str, value: Any, options: dict[str, Any]) -> Any:
+    # Its module is that of the caller.
+    return eval("make(name, value, **options)", {"__name__": module, "make": typing.TypeAliasType}, locals())
+
+
+def _reduce_new_type(made: Any) -> tuple[Any, ...]:
+    return type(made), _make_new_type, made.__name__, made.__qualname__, made.__module__, made.__supertype__
+
+
+def _make_new_type(name: str, qualname: str, module: str, supertype: Any) -> Any:
+    made: Any = typing.NewType(name, supertype)  # type: ignore[misc]
+    made.__qualname__, made.__module__ = qualname, module
+    return made
+
+
+def _reduce_sentinel(obj: Any) -> tuple[Any, ...]:
+    return type(obj), _make_sentinel, obj.__name__, obj.__module__, repr(obj)
+
+
+def _make_sentinel(name: str, module: str, text: str) -> Any:
+    made = builtins.sentinel(name, repr=text)  # type: ignore[attr-defined]
+    made.__module__ = module
+    return made
+
+
+_TRACKED: dict[type, Callable[[Any], tuple[Any, ...]]] = {typing.TypeVar: _reduce_parameter, typing.ParamSpec: _reduce_parameter}
+for _module, _name, _reducer in (
+    (typing, "TypeVarTuple", _reduce_parameter),
+    (typing, "TypeAliasType", _reduce_alias),
+    (typing, "NewType", _reduce_new_type),
+    (builtins, "sentinel", _reduce_sentinel),
+):
+    if hasattr(_module, _name):
+        _TRACKED[getattr(_module, _name)] = _reducer
+
+
+# Only statements make aliases and bounds that are evaluated late: there is no constructor. So the one instruction of a function
+# is replaced by the one that the compiler has for them. It takes as many objects, and leaves one.
+
+_STATEMENTS = """
+type X = int
+def f[T: int, S: (int, str), R, *Ts, **P](): ...
+"""
+_DEFAULTS = """
+def f[T = int](): ...
+"""
+
+
+def _intrinsic(name: str, *operands: Any) -> Any:
+    code = (_one if len(operands) == 1 else _two).__code__
+    replaced = bytes([dis.opmap["BUILD_TUPLE"], len(operands)])
+    if code.co_code.count(replaced) != 1:
+        raise RuntimeError(f"this Python does not make a tuple by one {replaced.hex()}")
+    return types.FunctionType(code.replace(co_code=code.co_code.replace(replaced, _instruction(name))), {})(*operands)
+
+
+@functools.cache
+def _instruction(name: str) -> bytes:
+    codes = [compile(_STATEMENTS + _DEFAULTS * (sys.version_info >= (3, 13)), __name__, "exec")]
+    for code in codes:
+        codes.extend(constant for constant in code.co_consts if type(constant) is types.CodeType)
+        for found in dis.get_instructions(code):
+            if found.argrepr == f"INTRINSIC_{name}":
+                return bytes([found.opcode, found.arg or 0])
+    raise RuntimeError(f"this Python has no INTRINSIC_{name}")
+
+
+def _one(a: Any) -> Any:
+    return (a,)
+
+
+def _two(a: Any, b: Any) -> Any:
+    return a, b
+
+
+# --- the others --------------------------------------------------------------------------------------------------------
+
+
+def _reduce_arguments(obj: Any, reference: Reference) -> tuple[Any, ...]:
+    return type(obj), (obj.__origin__,)
+
+
+def _reduce_weak(obj: Any, reference: Reference) -> Any:
+    """attrs gives one to the class that a class with slots was made from, and names that are not found lead there."""
+    referent = obj()
+    return (weakref.ref, (referent,)) if isinstance(referent, type) else NotImplemented
+
+
+def _reduce_forward(obj: Any, reference: Reference) -> tuple[Any, ...]:
+    """A name that nothing was found for: it holds all globals of its module, and all that is in its class."""
+    make, arguments, (fields, slots), *rest = obj.__reduce_ex__(5)
+    names: tuple[str, ...] = ()
+    with suppress(SyntaxError):
+        names = compile(f"({obj.__forward_arg__},)", __name__, "eval").co_names
+    narrowed = {name: {n: held[n] for n in names if n in held} for name, held in slots.items() if isinstance(held, dict)}
+    return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
+
+
+def _reduce_lazy_import(obj: Any, reference: Reference) -> tuple[Any, ...]:
+    """The statement again. What `from` or `as` says is a chain of names, which no attribute tells."""
+    names: list[str] = []
+    module: Any = obj
+    while type(module) is type(obj):
+        module, *rest = (held for held in gc.get_referents(module) if isinstance(held, (str, tuple, type(obj))))
+        names[:0] = (name for name in rest if type(name) is str)
+    packages = itertools.accumulate(module.split("."), "{}.{}".format)
+    if any(package in sys.modules and reference(sys.modules[package], "cloudpickle") is None for package in packages):
+        return _same, (obj.resolve(),)  # the reader has no such module
+    if rest:
+        return _import_lazily, (f"from {module} import {names[0]} as it", "it")
+    if names:
+        return _import_lazily, (f"import {module} as it", "it")
+    return _import_lazily, (f"import {module}", module.split(".")[0])
+
+
+def _import_lazily(statement: str, name: str) -> Any:
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(f"lazy {statement}", scope)
+    return scope[name]
+
+
+def _same(obj: Any) -> Any:
+    return obj
+
+
+_REDUCERS: dict[type, Callable[[Any, Reference], Any]] = {
+    weakref.ref: _reduce_weak,
+    typing.ParamSpecArgs: _reduce_arguments,
+    typing.ParamSpecKwargs: _reduce_arguments,
+}
+if sys.version_info >= (3, 14):
+    _REDUCERS[typing.ForwardRef] = _reduce_forward
+if sys.version_info >= (3, 15):
+    _REDUCERS[types.LazyImportType] = _reduce_lazy_import
