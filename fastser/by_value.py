@@ -20,9 +20,12 @@ import uuid
 import weakref
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from importlib.util import MAGIC_NUMBER
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+
+from fastser import errors
 
 Reference = Callable[[Any, str], Any]
 
@@ -50,6 +53,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _REDUCERS[cls](obj, self._reference)
         elif issubclass(cls, type):
             return self._class(obj)
+        elif cls is types.CodeType:
+            return _code, (MAGIC_NUMBER, sys.version_info[:2], *self.dispatch_table[cls](obj))
         return super().reducer_override(obj)
 
     def _function(self, fn: types.FunctionType) -> Any:
@@ -77,6 +82,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         make, arguments, state, *_, setter = reduced
         return make, arguments, (setter, state, annotate, vars(cls).get("__annotations_cache__")), None, None, _fill_class
+
+
+def _code(magic: bytes, version: tuple[int, int], make: Callable[..., types.CodeType], arguments: tuple[Any, ...]) -> types.CodeType:
+    """What one version of Python compiled, another would run as something else, or crash."""
+    if magic != MAGIC_NUMBER:
+        raise errors.code_of_another_python(version)
+    return make(*arguments)
 
 
 # --- functions and classes ---------------------------------------------------------------------------------------------

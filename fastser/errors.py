@@ -471,6 +471,14 @@ def not_an_array_type(dtype: object) -> TypeError:
 # --- the interpreter ---------------------------------------------------------------------------------------------------
 
 
+def code_of_another_python(version: tuple[int, int]) -> RuntimeError:
+    here = "%d.%d" % sys.version_info[:2]
+    return RuntimeError(
+        f"it has code that Python {version[0]}.{version[1]} compiled, which Python {here} cannot run; functions and classes that go by value "
+        "are read by the version that wrote them"
+    )
+
+
 def not_in_a_subinterpreter() -> ImportError:
     return ImportError(
         "fastser cannot be imported in a subinterpreter, since neither its core nor NumPy's can be loaded there. Use processes, "
