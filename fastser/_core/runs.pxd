@@ -138,12 +138,16 @@ cdef inline Py_ssize_t distinct_items(
     cdef uint32_t* table
     if <uint64_t> k > <uint64_t> 0xFFFFFFFF:
         return 0
+    i = 0
+    while i < k and items[i] == items[0]:
+        i += 1
+    if i == k:    # a column of one sentinel, say
+        distinct[0] = items[0]
+        memset(indices, 0, k * sizeof(uint32_t))
+        return 1
     table = distinct_table(e, distinct, 0, bits)
     for i in range(k):
-        if i and items[i] == items[i - 1]:
-            indices[i] = indices[i - 1]
-            continue
-        if i >= check:
+        if i == check:
             # Few repeats among so many: distinct objects that something else refers to as well.
             if m > i - (i >> 7):
                 break
