@@ -41,11 +41,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, reference: Reference, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._reference = reference
+        self._names_suffice = not cloudpickle.list_registry_pickle_by_value()
 
     def reducer_override(self, obj: Any) -> Any:
         cls = type(obj)
         if cls is types.FunctionType:
-            return self._function(obj)
+            # Most are those that cloudpickle wants to be called: a look spares it several.
+            return NotImplemented if self._names_suffice and _is_of_its_module(obj) else self._function(obj)
         if cls in _TRACKED:
             if self._reference(obj, "cloudpickle") is None:
                 return _tracked, (_tracker(cls).key(obj), *_TRACKED[cls](obj))
@@ -89,6 +91,14 @@ def _code(magic: bytes, version: tuple[int, int], make: Callable[..., types.Code
     if magic != MAGIC_NUMBER:
         raise errors.code_of_another_python(version)
     return make(*arguments)
+
+
+def _is_of_its_module(fn: types.FunctionType) -> bool:
+    module, name = fn.__module__, fn.__name__
+    if type(module) is not str or module == "__main__" or name != fn.__qualname__:
+        return False
+    found = sys.modules.get(module)
+    return type(found) is types.ModuleType and vars(found).get(name) is fn
 
 
 # --- functions and classes ---------------------------------------------------------------------------------------------

@@ -527,8 +527,9 @@ def brief(found: object) -> str:
     return reprlib.repr(found)
 
 
-def no_class(found: object, name: str | None) -> str:
-    return f"{shorten(name)} of type {type_name(found)}" if name else type_name(found)
+def no_class(found: object, where: tuple[str, str] | None) -> str:
+    """`where`: the module and the name that led to it."""
+    return f"{shorten('.'.join(filter(None, where)))} of type {type_name(found)}" if where else type_name(found)
 
 
 def call_of(function: object, arguments: tuple[object, ...]) -> str:

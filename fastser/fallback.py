@@ -336,39 +336,6 @@ def take_apart(obj: Any, reduced: Any) -> str | Reduced:
     return Reduced(parts, call, arguments, state, listed, keys, values, setter)
 
 
-def add_items(obj: Any, items: list[Any]) -> None:
-    """Put items into an object like a list, as pickle does."""
-    extend = getattr(obj, "extend", None)
-    if extend is not None:
-        extend(items)
-    else:
-        for item in items:
-            obj.append(item)
-
-
-def add_pairs(obj: Any, pairs: list[tuple[Any, Any]]) -> None:
-    """Put keys and values into an object like a dict, as pickle does."""
-    for key, value in pairs:
-        obj[key] = value
-
-
-def set_state(obj: Any, state: Any) -> None:
-    """Put a state into an object, as pickle does."""
-    if hasattr(obj, "__setstate__"):
-        obj.__setstate__(state)
-        return
-    attributes = None
-    if isinstance(state, tuple) and len(state) == 2:
-        state, attributes = state
-    if state:
-        fields = obj.__dict__
-        for name, value in state.items():
-            fields[sys.intern(name) if type(name) is str else name] = value
-    if attributes:
-        for name, value in attributes.items():
-            setattr(obj, name, value)
-
-
 def view_again(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
     """A memoryview like the one that was packed, over the buffer that was read."""
     view = memoryview(buffer).cast("B")

@@ -47,7 +47,7 @@ LAYERS = [
     {"_core.references"},
     {"_core.bodies", "_core.leaf_runs"},
     {"_core.array_views", "_core.row_columns", "_core.templates"},
-    {"_core.callables"},
+    {"_core.callables", "_core.parts"},
     {"_core.rebuild", "_core.rebuild_calls", "_core.rebuild_instances"},
     {"_core.units"},
     {"_core.array_runs"},

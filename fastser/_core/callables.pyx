@@ -15,6 +15,10 @@ from fastser._core.slots cimport new_reference, replace_slot
 
 from fastser import errors as _errors, fallback as _fallback, inspection as _inspection
 
+cdef extern from "Python.h":
+    bint PyFunction_Check(PyObject* o) noexcept
+    bint PyCFunction_Check(PyObject* o) noexcept
+
 
 cdef PyObject* read_callable(Decoder* d) except NULL:
     cdef uint64_t index = read_varint(d)
@@ -76,15 +80,18 @@ cdef object found(Decoder* d, object module, object name):
     cdef object o
     if known != NULL and PyType_Check(<object> known):
         return <object> known
-    user_code_begins(d)
-    try:
-        o = _fallback.resolve(module, name)
-    except Exception as error:
-        raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
-    user_code_ends(d)
+    if known != NULL and (PyFunction_Check(known) or PyCFunction_Check(known)):
+        o = <object> known
+    else:    # what else a module holds may be a lazy import
+        user_code_begins(d)
+        try:
+            o = _fallback.resolve(module, name)
+        except Exception as error:
+            raise _errors.cannot_find(module, name, error, f"tag {d.at - d.view.tags}") from error
+        user_code_ends(d)
     if not isinstance(o, type):
-        name = f"{module}.{name}" if name else module
-        replace_slot(&d.found, <PyObject*> name)
+        module = (module, name)
+        replace_slot(&d.found, <PyObject*> module)
     return o
 
 

@@ -14,6 +14,7 @@ from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read
 from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
 from fastser._core.faults cimport bad
 from fastser._core.hashing cimport check_hashable
+from fastser._core.parts cimport add_items, add_pairs, set_state
 from fastser._core.references cimport number, referred, set_number
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.tags cimport *
@@ -42,10 +43,10 @@ cdef list read_values(Decoder* d, Py_ssize_t n):
 
 
 cdef list read_pieces(Decoder* d, Py_ssize_t n, bint pairs):
-    """n lists of any lengths, or n lists of pairs, which lie as all first and all second ones."""
+    """n lists of any lengths; or n pairs of such lists, the items of all first ones before those of all second ones."""
     cdef Py_ssize_t i, j, total, at = 0
     cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
-    cdef list items, seconds, pieces = []
+    cdef list items, seconds = [], pieces = []
     if lengths == NULL:
         raise MemoryError()
     try:
@@ -55,11 +56,10 @@ cdef list read_pieces(Decoder* d, Py_ssize_t n, bint pairs):
             seconds = read_values(d, total)
             for key in items:
                 check_hashable(d, <PyObject*> key)
-            items = list(zip(items, seconds))
         for i in range(n):
-            j = <Py_ssize_t> lengths[i]
-            pieces.append(items[at:at + j])
-            at += j
+            j = at + <Py_ssize_t> lengths[i]
+            pieces.append((items[at:j], seconds[at:j]) if pairs else items[at:j])
+            at = j
     finally:
         free(lengths)
     return pieces
@@ -92,7 +92,7 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef uint64_t parts = read_varint(d), index
     cdef Py_ssize_t i, first
     cdef object call, setter = None, new
-    cdef list arguments, listed = [], pairs = [], states = []
+    cdef list arguments, states
     if not d.foreign:
         return bad(d, "the header to announce calls", "one")
     if parts > PARTS_KNOWN:
@@ -124,34 +124,40 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
                 out[i] = new_reference(apply(d, call, arguments[i], call))
             set_number(d, first + i, out[i])
     if parts & PART_LIST_ITEMS:
-        listed = read_pieces(d, n, False)
-        for i in range(n):
-            put(d, out[i], _fallback.add_items, listed[i], call)
+        put(d, out, n, PART_LIST_ITEMS, read_pieces(d, n, False), None, call)
     if parts & PART_DICT_ITEMS:
-        pairs = read_pieces(d, n, True)
-        for i in range(n):
-            put(d, out[i], _fallback.add_pairs, pairs[i], call)
+        put(d, out, n, PART_DICT_ITEMS, read_pieces(d, n, True), None, call)
     if parts & PART_STATE:
         states = read_values(d, n)
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
-        for i in range(n):
-            put(d, out[i], _fallback.set_state if setter is None else setter, states[i], call)
+        put(d, out, n, PART_STATE, states, setter, call)
     d.depth -= 1
     return 0
 
 
-cdef int put(Decoder* d, PyObject* o, object how, object what, object call) except -1:
-    """Into an object that was made already."""
-    if d.inspect:
-        (<object> o).parts.append((None, what))
-        return 0
-    user_code_begins(d)
-    try:
-        how(<object> o, what)
-    except Exception as error:
-        raise _errors.cannot_rebuild(_errors.call_of(call, ()), error, f"tag {d.at - d.view.tags}") from error
-    user_code_ends(d)
+cdef int put(Decoder* d, PyObject** out, Py_ssize_t n, int part, list pieces, object setter, object call) except -1:
+    """Into each of n objects that were made already, what belongs to it."""
+    cdef Py_ssize_t i
+    cdef object o, piece
+    for i in range(n):
+        o, piece = <object> out[i], pieces[i]
+        if d.inspect:
+            o.parts.append((None, list(zip(*piece)) if part == PART_DICT_ITEMS else piece))
+            continue
+        user_code_begins(d)
+        try:
+            if setter is not None:
+                setter(o, piece)
+            elif part == PART_LIST_ITEMS:
+                add_items(o, piece)
+            elif part == PART_DICT_ITEMS:
+                add_pairs(o, (<tuple> piece)[0], (<tuple> piece)[1])
+            else:
+                set_state(o, piece)
+        except Exception as error:
+            raise _errors.cannot_rebuild(_errors.call_of(call, ()), error, f"tag {d.at - d.view.tags}") from error
+        user_code_ends(d)
     return 0
 
 

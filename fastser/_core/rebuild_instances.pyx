@@ -9,13 +9,14 @@ from fastser._core.callables cimport class_plan, read_callable, refuse, stand_in
 from fastser._core.cursors cimport claim, descend, read_count, read_varint, unbacked
 from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen, user_code_begins, user_code_ends
 from fastser._core.faults cimport bad
+from fastser._core.parts cimport set_state
 from fastser._core.plans cimport PLAN_FIELDS, PLAN_ROWS, ClassPlan
 from fastser._core.references cimport hide, number, set_number, show
 from fastser._core.row_columns cimport CHUNK, Column, columns_free, open_columns, read_columns
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.templates cimport names_of, read_shape
 
-from fastser import errors as _errors, fallback as _fallback
+from fastser import errors as _errors
 
 
 cdef extern from *:
@@ -148,7 +149,7 @@ cdef int give_state(Decoder* d, Fields* fields, PyObject* o, PyObject** values, 
         (slots if i < fields.slots else attributes)[<object> fastser_tuple_items(fields.names)[i]] = <object> values[i * stride]
     user_code_begins(d)
     try:
-        _fallback.set_state(<object> o, (attributes, slots) if slots else attributes)
+        set_state(<object> o, (attributes, slots) if slots else attributes)
     except Exception as error:
         raise _errors.cannot_rebuild(f"a {_errors.class_name(<object> fields.cls)}", error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)

@@ -48,7 +48,7 @@ cdef object apart(object obj, object reduced):
         if PyTuple_GET_SIZE(made.arguments) == 0:
             return unusual(obj, reduced)
         made.call = <object> PyTuple_GET_ITEM(made.arguments, 0)
-        if made.call is not obj.__class__ or not hasattr(made.call, "__new__"):
+        if made.call is not type(obj) and (made.call is not obj.__class__ or not hasattr(made.call, "__new__")):
             return unusual(obj, reduced)
         made.skipped = 1
         made.parts = PART_NEW
