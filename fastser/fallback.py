@@ -336,6 +336,26 @@ def take_apart(obj: Any, reduced: Any) -> str | Reduced:
     return Reduced(parts, call, arguments, state, listed, keys, values, setter)
 
 
+def template_maker(kind: int) -> Any:
+    """What makes an interpolation of its parts, or a template string of its strings and interpolations; None below Python 3.14."""
+    if sys.version_info < (3, 14):
+        return None
+    from string.templatelib import Interpolation, Template
+
+    if kind:
+        return Interpolation
+
+    def make(strings: Any, interpolations: Any) -> Template:
+        if not (type(strings) is tuple and type(interpolations) is tuple and len(strings) == len(interpolations) + 1):
+            raise TypeError("expected a tuple of strings, and one of interpolations that has one item less")
+        if not (all(type(text) is str for text in strings) and all(type(found) is Interpolation for found in interpolations)):
+            raise TypeError("expected strings and interpolations")
+        between = zip(strings, interpolations)
+        return Template(*(part for pair in between for part in pair), strings[-1])
+
+    return make
+
+
 def view_again(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
     """A memoryview like the one that was packed, over the buffer that was read."""
     view = memoryview(buffer).cast("B")

@@ -30,7 +30,7 @@ DATETIME, DATETIME_ZONED, DATE, TIME, TIME_ZONED, TIMEDELTA, LONG_TIMEDELTA, UTC
 DECIMAL, UUID, RANGE, SLICE = 34, 35, 36, 37
 LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS, NAMED_ROWS, INSTANCES = range(40, 50)
 ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, PICKLE, HOOK, MEMORY, ARROW = range(50, 60)
-GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF, OPTIONAL, FROZENDICT = range(60, 68)
+GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF, OPTIONAL, FROZENDICT, TEMPLATE = range(60, 69)
 INLINE, BUFFER, SAME, OF, PADDED = 0, 1, 2, 3, 4  # where a body lies
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16  # parts of calls
 OBJECT, DESCRIBED, EARLIER = 15, 31, 32  # codes of dtypes
@@ -494,6 +494,18 @@ class _Reader:
             for target, state in zip(made, states, strict=True):
                 put(target, state)
         return made
+
+    def tag_68(self, n):
+        from string.templatelib import Interpolation, Template
+
+        kind, arguments = self.varint(), self.arguments(n)
+        if known := self.met_before(n):
+            return known
+        if kind:
+            made = [Interpolation(*one) for one in arguments]
+        else:
+            made = [Template(*(part for pair in zip(strings, found) for part in pair), strings[-1]) for strings, found in arguments]
+        return self.set(self.number(n), made)
 
     def tag_56(self, n):
         first = self.number(n)

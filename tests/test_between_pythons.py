@@ -83,6 +83,10 @@ def library():
     }
     if sys.version_info >= (3, 11):
         found["group"] = ExceptionGroup("several", [ValueError(1), KeyError("a")])  # noqa: F821
+    if sys.version_info >= (3, 14):
+        from string.templatelib import Interpolation, Template
+
+        found["template"] = Template("a", Interpolation([1], "x", "r", ">5"), "b")
     if sys.version_info >= (3, 15):
         found["frozendict"] = [frozendict(a=1), frozendict({1: [2]})]  # noqa: F821
     return found
@@ -98,6 +102,7 @@ SEEN_AS = {
     "library/paths": lambda found: [(type(obj), str(obj), hash(obj) == hash(type(obj)(str(obj)))) for obj in found],
     "library/generics": lambda found: [(type(obj), repr(obj)) for obj in found],
     "library/texts": lambda found: [type(found[0]), found[0].template, type(found[1]), found[1].output()],
+    "library/template": lambda found: (found.strings, [(one.value, one.expression, one.conversion, one.format_spec) for one in found.interpolations]),
     "library/iterators": lambda found: [(type(obj), list(obj)) for obj in found],
     "library/streams": lambda found: [(type(obj), obj.getvalue(), obj.tell()) for obj in found],
 }
@@ -107,6 +112,7 @@ SEEN_AS = {
 NEWER = {
     "library/group": ((3, 11), r"cannot find builtins\.ExceptionGroup, which is needed at tag \d+: AttributeError: "),
     "library/texts": ((3, 14), r"cannot rebuild a http\.cookies\.Morsel at tag \d+: CookieError: Invalid attribute 'partitioned'"),
+    "library/template": ((3, 14), "cannot rebuild a template string at tag .*: expected Python 3.14 or newer"),
     "library/frozendict": ((3, 15), "expected Python 3.15 or newer"),
 }
 

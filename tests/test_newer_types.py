@@ -1,5 +1,7 @@
 """Types that came with newer Pythons: frozendict, sentinels, and the others of the table in docs/objects.md."""
 
+import collections
+import copyreg
 import importlib
 import pickle
 import random
@@ -54,13 +56,98 @@ def test_the_table_of_newer_types(since, expression, plan):
     assert (found == obj) is (other == obj) and (found is obj) is (other is obj)
 
 
-def test_interpolations_keep_their_parts():
-    templatelib = pytest.importorskip("string.templatelib")
-    template = templatelib.Template("a", templatelib.Interpolation([1], "x", "r", ">5"), "b")
-    found = back(template)
-    assert found.strings == ("a", "b")
-    (one,) = found.interpolations
-    assert (one.value, one.expression, one.conversion, one.format_spec) == ([1], "x", "r", ">5")
+since_14 = pytest.mark.skipif(sys.version_info < (3, 14), reason="came with Python 3.14")
+
+
+def told(obj):
+    """Templates are equal only to themselves."""
+    from string.templatelib import Interpolation, Template
+
+    if type(obj) is Template:
+        return "template", obj.strings, [told(found) for found in obj.interpolations]
+    if type(obj) is Interpolation:
+        return "interpolation", obj.value, obj.expression, obj.conversion, obj.format_spec
+    return [told(item) for item in obj]
+
+
+def templates():
+    from string.templatelib import Interpolation, Template
+
+    one = Interpolation([1], "x", "r", ">5")
+    plain = Interpolation("a", "a", None, "")
+    yield "template", Template("a", one, "b")
+    yield "interpolation", one
+    yield "empty", Template()
+    yield "no strings", Template(one, plain)
+    yield "many", [Template("a", Interpolation(i, "i")) for i in range(50)]
+    yield "of many lengths", [Template(*["a", plain] * i) for i in range(30)]
+    yield "interpolations", [Interpolation(i, str(i), "s", "") for i in range(50)]
+    yield "one again and again", [plain] * 30
+
+
+@since_14
+@pytest.mark.parametrize("name", ["template", "interpolation", "empty", "no strings", "many", "of many lengths", "interpolations", "one again and again"])
+@pytest.mark.parametrize("options", [{}, {"track_refs": False}], ids=str)
+def test_templates_are_read_without_python_code(name, options):
+    obj = dict(templates())[name]
+    frame = fastser.dumps(obj, **options)
+    for found in (fastser.loads(frame), fastser.loads(frame, safe=True), f.read(frame)):
+        assert told(found) == told(obj)
+        if name == "one again and again" and not options:
+            assert len({id(item) for item in found}) == 1
+    many, other = fastser.loads(fastser.dumps([obj, obj], **options), safe=True)
+    assert (many is other) is (not options)
+
+
+@since_14
+def test_templates_in_cycles_and_beside_what_is_not_safe():
+    from string.templatelib import Interpolation, Template
+
+    values = []
+    values.append(Template("a", Interpolation(values, "values")))
+    found = back(values, safe=True)
+    assert found[0].interpolations[0].value is found
+    ring = ([],)
+    ring[0].append(Template(Interpolation(ring, "ring")))
+    found = back(ring)
+    assert found[0][0].interpolations[0].value is found
+    with pytest.raises(UnsafeDataError, match=r"difflib\.Match|collections\.Counter"):
+        back(Template(Interpolation(collections.Counter("a"), "x")), safe=True)
+    keyed = {Template("a"): 1}
+    assert [key.strings for key in back(keyed, safe=True)] == [("a",)]
+
+
+@since_14
+def test_a_reducer_of_the_users_comes_first(monkeypatch):
+    from string.templatelib import Template
+
+    monkeypatch.setitem(copyreg.dispatch_table, Template, lambda template: (tuple, (template.strings,)))
+    assert back(Template("a")) == ("a",)
+
+
+TEMPLATE_FRAMES = {
+    "interpolation": (f.build(f.TEMPLATE, 1, 5, f.NONE, f.TEXT, f.NONE, f.TEXT, 0, text=["x", ""]), None),
+    "template": (f.build(f.TEMPLATE, 0, 3, f.TUPLE, 1, f.TEXT, f.TUPLE, 0, 0, text=["x"]), None),
+    "another kind": (f.build(f.TEMPLATE, 2, 1, 0), "expected the kind 0 or 1, found 2"),
+    "no arguments": (f.build(f.TEMPLATE, 1, 0, 0, 0), "cannot rebuild an interpolation"),
+    "a range for strings": (f.build(f.TEMPLATE, 0, 3, f.RANGE, f.small(0), f.small(9), f.small(1), f.TUPLE, 0, 0), "cannot rebuild a template"),
+    "a number among strings": (f.build(f.TEMPLATE, 0, 3, f.TUPLE, 1, f.small(1), f.TUPLE, 0, 0), "expected strings and interpolations"),
+    "too few strings": (f.build(f.TEMPLATE, 0, 3, f.TUPLE, 0, f.TUPLE, 0, 0), "expected a tuple of strings"),
+    "a wrong conversion": (f.build(f.TEMPLATE, 1, 5, f.NONE, f.TEXT, f.TEXT, f.TEXT, 0, text=["x", "q", ""]), "cannot rebuild an interpolation"),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATE_FRAMES)
+@pytest.mark.parametrize("safe", [False, True])
+def test_frames_with_templates(name, safe):
+    frame, message = TEMPLATE_FRAMES[name]
+    if sys.version_info < (3, 14) and name != "another kind":
+        message = "cannot rebuild a template string at tag .*: expected Python 3.14 or newer, found"
+    if message is None:
+        assert type(fastser.loads(frame, safe=safe)).__name__ == name.title()
+        return
+    with pytest.raises(DecodeError, match=message):
+        fastser.loads(frame, safe=safe)
 
 
 # --- frozendict ---------------------------------------------------------------------------------------------------------

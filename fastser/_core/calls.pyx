@@ -14,7 +14,7 @@ from fastser._core.globals cimport encode_reference, write_callable
 from fastser._core.kinds cimport is_frozen, kinds_import
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.numbering cimport *
-from fastser._core.plans cimport ClassPlan
+from fastser._core.plans cimport ClassPlan, look_up
 from fastser._core.reducers cimport Reduced, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
@@ -28,6 +28,7 @@ from fastser import errors as _errors, fallback as _fallback
 cnp.import_array()
 kinds_import()
 
+cdef object _templates = "string.templatelib"    # imported by whoever has one of its objects
 cdef object _buffer_class = _pickle.PickleBuffer
 
 # What pickle raises on what only cloudpickle can carry.
@@ -104,15 +105,20 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     cdef int parts = first.parts
     cdef bint strict_state
     cdef OpenRun run
+    cdef int kind = template_kind(items[0], first)
     descend(e, items[0])
     if not e.track:
         number_run(e, items, k)
     write_concat(e, k, n)
-    e.flags |= FLAG_FOREIGN
     e.instances = 1
-    write_tag(e, TAG_CALL)
-    write_varint(e, parts)
-    write_callable(e, <PyObject*> first.call)
+    if kind >= 0:
+        write_tag(e, TAG_TEMPLATE)
+        write_varint(e, kind)
+    else:
+        e.flags |= FLAG_FOREIGN
+        write_tag(e, TAG_CALL)
+        write_varint(e, parts)
+        write_callable(e, <PyObject*> first.call)
     e.strict += 1
     e.called += 1
     write_arguments(e, k, found)
@@ -142,6 +148,15 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     blocks_leave(e, mark)
     ascend(e, items, k, True)
     return k
+
+
+cdef int template_kind(PyObject* o, Reduced made) noexcept:
+    """Which of the native types is made again by a call: 0 for a template, 1 for an interpolation, -1 for none."""
+    if made.parts:
+        return -1
+    if <PyObject*> made.call == look_up(_templates, "_template_unpickle") and fastser_type(o) == look_up(_templates, "Template"):
+        return 0
+    return 1 if <PyObject*> made.call == fastser_type(o) and fastser_type(o) == look_up(_templates, "Interpolation") else -1
 
 
 cdef Py_ssize_t distinct_run(Encoder* e, PyObject** items, Py_ssize_t k) except -1:

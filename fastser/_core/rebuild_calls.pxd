@@ -5,6 +5,7 @@ from cpython.object cimport PyObject
 from fastser._core.decoder cimport Decoder
 
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1
+cdef int rebuild_templates(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1

@@ -19,7 +19,7 @@ from fastser._core.references cimport number, referred, set_number
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.tags cimport *
 
-from fastser import errors as _errors, fallback as _fallback, hooks as _hooks
+from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, inspection as _inspection
 from fastser._core.arrow_data import ArrowData as _ArrowData
 
 cnp.import_array()
@@ -132,6 +132,42 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
         put(d, out, n, PART_STATE, states, setter, call)
+    d.depth -= 1
+    return 0
+
+
+cdef int rebuild_templates(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    """Template strings and interpolations: what makes them looks at nothing that it is given but its type."""
+    cdef uint64_t kind = read_varint(d), index
+    cdef Py_ssize_t i, first
+    cdef object make, what = "an interpolation" if kind else "a template"
+    cdef list arguments
+    if kind > 1:
+        return bad(d, "the kind 0 or 1", kind)
+    descend(d)
+    arguments = read_arguments(d, n)
+    if n == 1:
+        index = read_varint(d)
+        if index:
+            out[0] = referred(d, index - 1)
+            d.depth -= 1
+            return 0
+    first = number(d, n)
+    if not d.inspect:
+        make = _fallback.template_maker(kind)
+        if make is None:
+            raise _errors.newer_python("template string", (3, 14), f"tag {d.at - d.view.tags}")
+    for i in range(n):
+        if d.inspect:
+            o = _inspection.StandIn(what, f"tag {d.at - d.view.tags}")
+            o.parts.extend(enumerate(arguments[i]))
+        else:
+            try:
+                o = make(*arguments[i])
+            except Exception as error:
+                raise _errors.cannot_rebuild(what, error, f"tag {d.at - d.view.tags}") from error
+        out[i] = new_reference(o)
+        set_number(d, first + i, out[i])
     d.depth -= 1
     return 0
 

@@ -836,7 +836,7 @@ cdef Node* read_scalars(Nodes self, Py_ssize_t n, Place* place) except NULL:
 cdef dict OTHERS = {
     TAG_ELLIPSIS: "Ellipsis", TAG_NOT_IMPLEMENTED: "NotImplemented", TAG_BIG_INT: "an int of more than 64 bits",
     TAG_COMPLEX: "a complex", TAG_SURROGATE_TEXT: "a str with lone surrogates", TAG_UTC: "a time zone",
-    TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice",
+    TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice", TAG_TEMPLATE: "a template string",
     TAG_GLOBAL: "a class or another object that is found by its name", TAG_CALL: "an object that its own reducer makes",
     TAG_PICKLE: "a pickled object", TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer", TAG_ARROW: "Arrow data as a value",
 }

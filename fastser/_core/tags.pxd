@@ -119,6 +119,7 @@ cdef enum:
     TAG_OPTIONAL = 66     # value, bits(n), items(n): where the bit is 0 the item is that value
 
     TAG_FROZENDICT = 67   # n frozendicts, as DICT or RECORDS has n dicts; numbered
+    TAG_TEMPLATE = 68     # varint kind, arguments as of CALL; numbered once made
 
     TAG_SMALL_INT = 128   # 128 + v stands for the integer v in 0..127, n must be 1
 
