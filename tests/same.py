@@ -100,7 +100,8 @@ def _check_hash(a: Any, b: Any, path: Any) -> None:
         return
     try:
         with np.errstate(invalid="ignore"):
-            equal, hashes = bool(a == b), (hash(a), hash(b))
+            # In this order: what has no hash may lead back to itself, and comparing that may crash.
+            hashes, equal = (hash(a), hash(b)), bool(a == b)
     except (TypeError, ValueError, AttributeError, RecursionError, ArithmeticError):
         return  # items that have no hash or cannot be compared, a signalling NaN say
     if equal:
