@@ -38,7 +38,7 @@ def faults(name: str, content: bytes, paths: list[str]) -> list[str]:
 
 
 def main() -> None:
-    wheel, *paths = sys.argv[1:]
+    wheel, *paths = (argument for argument in sys.argv[1:] if argument != "/")
     found, count = [], 0
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():

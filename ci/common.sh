@@ -34,17 +34,18 @@ install_wheels() { CC=false CXX=false install --only-binary :all: "$@"; }
 # instead of the installed one.
 run_pytest() { (cd "$work" && "$python" -m pytest --rootdir "$root" -c "$root/pyproject.toml" -p no:cacheprovider "$@"); }
 
-# run_core_tests: the tests marked "core", which need nothing but pytest and what fastser itself requires.
+# run_core_tests ARGUMENT...: the tests marked "core", which need nothing but pytest and what fastser itself requires.
 run_core_tests() {
-    # shellcheck disable=SC2046
-    run_pytest -q -m core $(grep -l 'mark\.core' "$root"/tests/test_*.py)
+    local files
+    mapfile -t files < <(grep -l 'mark\.core' "$root"/tests/test_*.py)
+    run_pytest -q -m core "${files[@]}" "$@"
 }
 
 # what_is_tested: the versions that a figure depends on, of that environment.
 what_is_tested() { "$python" -c 'import platform, numpy; print(f"Python {platform.python_version()} with NumPy {numpy.__version__}")'; }
 
-# build_wheel: sets $wheel. Each thing that may be missing is named in one line, before anything is built.
-build_wheel() {
+# check_tools: each thing that may be missing is named in one line, before anything is built.
+check_tools() {
     local compiler headers
     "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
         die "needs Python 3.10 or newer; '$base' is not one (set PYTHON to one that is)"
@@ -58,7 +59,11 @@ build_wheel() {
         echo '#include <Python.h>' | $compiler -fsyntax-only -I"$headers" -xc - 2>/dev/null ||
             die "needs the headers of Python, Python.h, in $headers (Debian and Ubuntu: apt install python3-dev)"
     fi
+}
 
+# build_wheel: sets $wheel.
+build_wheel() {
+    check_tools
     # The wheel is built from the sdist, each in an environment of the project's own build requirements:
     # nothing left over in the tree can get into it, and a file that the sdist lacks is noticed.
     fresh build

@@ -20,23 +20,28 @@ PY
 
 # candidates VERSION: where it may be on this machine: pyenv's, those on PATH, uv's.
 candidates() {
-    local pyenv=${PYENV_ROOT:-$(pyenv root 2>/dev/null)}
-    ls -rvd "${pyenv:-$HOME/.pyenv}/versions/$1".*/bin/python 2>/dev/null
-    type -ap "python$1"
-    uv python find --no-python-downloads "$1" 2>/dev/null
-} || true
+    local pyenv=${PYENV_ROOT:-$(pyenv root 2>/dev/null || true)}
+    ls -rvd "${pyenv:-$HOME/.pyenv}/versions/$1".*/bin/python 2>/dev/null || true
+    type -ap "python$1" || true
+    uv python find --no-python-downloads "$1" 2>/dev/null || true
+}
 
-# find_pythons VERSION...: fills path_of and missing.
+# find_pythons VERSION...: fills path_of and missing. Ends the script, well, where there is none: that is no fault of the project.
 find_pythons() {
-    local version path newer=()
+    local version path absent=()
     for version; do
         while read -r path; do
             if is_usable "$path" "$version"; then path_of[$version]=$path; break; fi
         done < <(candidates "$version")
-        [ -n "${path_of[$version]}" ] || newer+=("$version")
+        [ -n "${path_of[$version]}" ] || absent+=("$version")
     done
-    [ ${#newer[@]} = 0 ] || find_in_debian "${newer[@]}"
-    [ ${#path_of[@]} -gt 0 ] || { printf '%s\n' "${missing[@]}"; die "none of the CPythons asked for is here"; }
+    [ ${#absent[@]} = 0 ] || find_in_debian "${absent[@]}"
+    [ ${#path_of[@]} -gt 0 ] || { say_missing; exit 0; }
+}
+
+say_missing() {
+    local reason
+    for reason in "${missing[@]}"; do say "not tried: Python $reason"; done
 }
 
 # find_in_debian VERSION...: the same, from packages of Debian's newest suite in a folder of their own.
@@ -81,10 +86,10 @@ make_debian() (
 in_debian() {
     DEBIAN_FRONTEND=noninteractive unshare --mount --propagation private bash -ec '
         debian=$1; shift
-        for folder in /proc /dev "$1" "$2"; do mkdir -p "$debian$folder"; mount --rbind "$folder" "$debian$folder"; done
+        for folder in /proc /dev "$1"; do mkdir -p "$debian$folder"; mount --rbind "$folder" "$debian$folder"; done
         mkdir -p "$debian$HOME" "$debian${TMPDIR:-/tmp}"
-        shift 2
-        exec chroot "$debian" "$@"' in_debian "$debian" "$root" "${results:-$root}" "$@"
+        shift
+        exec chroot "$debian" "$@"' in_debian "$debian" "$root" "$@"
 }
 
 # with_python VERSION SCRIPT ARGUMENT...: run one of the scripts of ci/ with that Python.

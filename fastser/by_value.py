@@ -1,8 +1,9 @@
 """What goes by value: cloudpickle, and beside it what newer Pythons put into functions and classes.
 
 cloudpickle carries the code of functions and classes. Added here are annotations that are evaluated late, type parameters,
-``type`` aliases, lazy imports and sentinels. None of them is evaluated or imported to be packed. This module is imported only
-when something goes by value, or comes so.
+``type`` aliases, lazy imports and sentinels. None of them is evaluated or imported to be packed, but for what type parameters hold
+before Python 3.14, and lazy imports of what goes by value itself. This module is imported only when something goes by value, or
+comes so.
 """
 
 import builtins
@@ -11,6 +12,7 @@ import functools
 import gc
 import io
 import itertools
+import os
 import pickle
 import sys
 import threading
@@ -26,6 +28,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
 from fastser import errors
+from fastser.hooks import found_in
 
 Reference = Callable[[Any, str], Any]
 
@@ -63,7 +66,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         annotate = getattr(fn, "__annotate__", None)
         parameters = getattr(fn, "__type_params__", ())
         names = _names_of_class_scope(fn.__code__)
-        if annotate is None and not parameters and not names or self._reference(fn, "cloudpickle") is not None:
+        in_class = "__classdict__" in fn.__code__.co_freevars
+        if not (annotate or parameters or names or in_class) or self._reference(fn, "cloudpickle") is not None:
             return super().reducer_override(fn)
         attributes = {"__type_params__": parameters} if parameters else {}
         cached = None
@@ -78,6 +82,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _class(self, cls: type) -> Any:
         if cls is _TYPED_DICT:
             return _base_of, (typing.TypedDict,)
+        if found_in(cls.__module__) is not cls.__module__:
+            return getattr, (sys.modules[found_in(cls.__module__)], cls.__qualname__)
         reduced = super().reducer_override(cls)
         annotate = vars(cls).get("__annotate_func__")
         if annotate is None or reduced is NotImplemented or len(reduced) != 6:
@@ -116,15 +122,21 @@ def _bare(fn: types.FunctionType, names: list[str]) -> types.FunctionType:
     What is evaluated late sees the namespace that its class was made from. Of that, only what it names goes along.
     """
     closure = fn.__closure__
-    if names and closure:
+    if closure:
         closure = tuple(_narrowed(cell, variable, names) for variable, cell in zip(fn.__code__.co_freevars, closure))
-    bare = types.FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, closure)
-    for name in ("__kwdefaults__", "__qualname__", "__module__", "__doc__"):
-        setattr(bare, name, getattr(fn, name))
-    bare.__dict__.update(fn.__dict__)
+    bare = _copied(fn, fn.__code__, closure)
     if getattr(fn, "__annotate__", None) is None:
         bare.__annotations__ = fn.__annotations__
     return bare
+
+
+def _copied(fn: types.FunctionType, code: types.CodeType, closure: Any) -> types.FunctionType:
+    """The same function, with this code and closure, and without annotations."""
+    copy = types.FunctionType(code, fn.__globals__, fn.__name__, fn.__defaults__, closure)
+    for name in ("__kwdefaults__", "__qualname__", "__module__", "__doc__"):
+        setattr(copy, name, getattr(fn, name))
+    copy.__dict__.update(fn.__dict__)
+    return copy
 
 
 def _narrowed(cell: types.CellType, variable: str, names: list[str]) -> types.CellType:
@@ -165,10 +177,10 @@ def _fill_function(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
     # Each of the two attributes clears the other. So a copy is evaluated once, while its code is another.
     code = annotate.__code__
     nothing = _nothing.__code__.replace(co_freevars=code.co_freevars)
-    copy = types.FunctionType(nothing, annotate.__globals__, annotate.__name__, annotate.__defaults__, annotate.__closure__)
+    copy = _copied(annotate, nothing, annotate.__closure__)
     setattr(fn, "__annotate__", copy)
     fn.__annotations__.update(cached)
-    copy.__code__, copy.__qualname__ = code, code.co_qualname
+    copy.__code__ = code
 
 
 def _nothing(format: int, /) -> dict[str, Any]:
@@ -202,6 +214,10 @@ def _fill_class(cls: type, state: tuple[Any, ...]) -> None:
 class _Tracker:
     def __init__(self, keys: MutableMapping[Any, str], objects: MutableMapping[str, Any]) -> None:
         self._keys, self._objects = keys, objects
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """In a forked child too: another thread of the parent may have held it."""
         self._lock = threading.RLock()  # what is made may free what is tracked
 
     def key(self, obj: Any) -> str:
@@ -223,6 +239,9 @@ class _Tracker:
 
 _WEAK = _Tracker(weakref.WeakKeyDictionary(), weakref.WeakValueDictionary())
 _FOREVER = _Tracker({}, {})
+if hasattr(os, "register_at_fork"):
+    for _one_of_both in (_WEAK, _FOREVER):
+        os.register_at_fork(after_in_child=_one_of_both.renew_lock)
 
 
 def _tracker(cls: type) -> _Tracker:
@@ -240,17 +259,28 @@ def _reduce_parameter(parameter: Any) -> tuple[Any, ...]:
         # A statement made it. What that has for each part is a function, which may be unable to tell yet.
         evaluate = [getattr(parameter, f"evaluate_{part}", None) for part in ("bound", "constraints", "default")]
         return cls, _make_late_parameter, cls.__name__.upper(), parameter.__name__, parameter.__module__, *evaluate
-    options = {}
-    for part in ("bound", "covariant", "contravariant", "infer_variance"):
-        if hasattr(parameter, f"__{part}__"):
-            options[part] = getattr(parameter, f"__{part}__")
-    if getattr(parameter, "has_default", bool)():
-        options["default"] = parameter.__default__
-    return cls, _make_parameter, cls, parameter.__name__, parameter.__module__, getattr(parameter, "__constraints__", ()), options
+    # What is as by default is left out, so that older Pythons read it. Attributes that typing_extensions adds are no options.
+    options = {part: getattr(parameter, f"__{part}__", None) for part in ("bound", "covariant", "contravariant", "infer_variance")}
+    options = {part: value for part, value in options.items() if value}
+    default = parameter.__default__ if getattr(parameter, "has_default", bool)() else _missing
+    return cls, _make_parameter, cls, parameter.__name__, parameter.__module__, getattr(parameter, "__constraints__", ()), options, default
 
 
-def _make_parameter(cls: type, name: str, module: str, constraints: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _missing() -> None:
+    """Stands for a default that is not there: found by its name, as None may be one."""
+
+
+def _make_parameter(cls: type, name: str, module: str, constraints: tuple[Any, ...], options: dict[str, Any], default: Any) -> Any:
+    attributes = {}
+    if default is not _missing:
+        attributes["default"] = default
+    if sys.version_info < (3, 12):
+        attributes.update((part, options.pop(part)) for part in ("infer_variance",) if part in options)
+    if "default" in attributes and sys.version_info >= (3, 13):
+        options = {**options, "default": attributes.pop("default")}
     parameter = cls(name, *constraints, **options)
+    for part, value in attributes.items():
+        setattr(parameter, f"__{part}__", value)
     parameter.__module__ = module
     return parameter
 
@@ -269,12 +299,12 @@ def _make_late_parameter(intrinsic: str, name: str, module: str, bound: Any, con
 
 
 def _reduce_alias(alias: Any) -> tuple[Any, ...]:
-    # Before Python 3.14 no attribute gives it.
+    # Before Python 3.14 no attribute gives it. That of a statement is named as the alias is.
     for evaluate in [alias.evaluate_value] if hasattr(alias, "evaluate_value") else gc.get_referents(alias):
-        if type(evaluate) is types.FunctionType:
+        if type(evaluate) is types.FunctionType and evaluate.__code__.co_name == alias.__name__:
             return type(alias), _make_late_alias, alias.__name__, alias.__type_params__, evaluate
     options = {"type_params": alias.__type_params__}
-    if hasattr(alias, "__qualname__"):
+    if getattr(alias, "__qualname__", alias.__name__) != alias.__name__:
         options["qualname"] = alias.__qualname__
     return type(alias), _make_alias, alias.__name__, alias.__module__, alias.__value__, options
 

@@ -11,6 +11,7 @@ import io
 import pickle
 import sys
 import types
+import weakref
 from collections import namedtuple
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -34,6 +35,7 @@ _OWN_PROTOCOL = "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__"
 _CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
 # Beside classes and modules, whose own classes may be subclasses.  Sentinels came with Python 3.15.
 _FOUND_BY_NAME = (types.FunctionType, *(getattr(builtins, name) for name in ("sentinel",) if hasattr(builtins, name)))
+_NOTHING = object()
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
 _NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__  # type: ignore[attr-defined]
@@ -105,7 +107,7 @@ def protocol_plan(cls: type) -> Plan:
         if cls.__basicsize__ == size and not cls.__itemsize__:
             return Plan("FIELDS", "the default object protocol", tuple(slots.items()), cls.__dictoffset__ != 0)
         obstacle = "its instances hold more than fields"
-    if all(getattr(cls, name, None) is getattr(object, name, None) for name in _OWN_PROTOCOL) and (hook := exchanged(cls)) is not None:
+    if all(_is_default(cls, name) for name in _OWN_PROTOCOL) and (hook := exchanged(cls)) is not None:
         return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
     return Plan("REDUCE", obstacle)
 
@@ -126,9 +128,8 @@ def _customised(cls: type) -> str | None:
         if hasattr(cls, name):
             return f"it has {name}"
     for name in ("__getstate__", "__setstate__"):
-        found = getattr(cls, name, None)
         # What dataclasses gives to frozen classes with slots does no more than the default would, were they not frozen.
-        if found is not getattr(object, name, None) and found is not getattr(dataclasses, f"_dataclass{name[1:-2]}", None):
+        if not _is_default(cls, name) and getattr(cls, name) is not getattr(dataclasses, f"_dataclass{name[1:-2]}", _NOTHING):
             return f"it has a {name} of its own"
     if cls.__new__ is not object.__new__:  # type: ignore[comparison-overlap]
         return "it has a __new__ of its own"
@@ -137,6 +138,11 @@ def _customised(cls: type) -> str | None:
     if type(cls).__hash__ is not type.__hash__ or type(cls).__eq__ is not type.__eq__:
         return "its metaclass compares classes"
     return None
+
+
+def _is_default(cls: type, name: str) -> bool:
+    """Whether a class has what object has, which may be nothing: None is not nothing."""
+    return getattr(cls, name, _NOTHING) is getattr(object, name, _NOTHING)
 
 
 def _is_namedtuple(cls: type) -> bool:
@@ -151,7 +157,7 @@ def _is_namedtuple(cls: type) -> bool:
         and type(cls).__hash__ is type.__hash__
         and type(cls).__eq__ is type.__eq__
         and all(getattr(cls, name) is getattr(tuple, name) for name in ("__reduce_ex__", "__reduce__", "__getattribute__"))
-        and all(getattr(cls, name, None) is getattr(object, name, None) for name in ("__getstate__", "__setstate__"))
+        and all(_is_default(cls, name) for name in ("__getstate__", "__setstate__"))
         and not hasattr(cls, "__getnewargs_ex__")
     )
 
@@ -288,15 +294,26 @@ def reduce(obj: Any) -> str | Reduced:
 def ask(obj: Any) -> Any:
     """Return what the reducer of an object does."""
     cls = type(obj)
-    if cls is memoryview:
-        try:
-            memoryview(bytes(obj.itemsize)).cast(obj.format)
-        except (TypeError, ValueError) as error:
-            raise pickle.PicklingError(f"nothing makes a memoryview of the format {obj.format!r}") from error
-        memory = obj if obj.c_contiguous else obj.tobytes()
-        return view_again, (pickle.PickleBuffer(memory), obj.format, obj.shape)
-    reducer = copyreg.dispatch_table.get(cls)
+    reducer = copyreg.dispatch_table.get(cls) or OWN_REDUCERS.get(cls)
     return obj.__reduce_ex__(5) if reducer is None else reducer(obj)
+
+
+def _reduce_view(view: memoryview) -> Any:
+    try:
+        memoryview(bytes(view.itemsize)).cast(view.format)  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise pickle.PicklingError(f"nothing makes a memoryview of the format {view.format!r}") from error
+    memory = view if view.c_contiguous else view.tobytes()
+    return view_again, (pickle.PickleBuffer(memory), view.format, view.shape)
+
+
+def _reduce_weak_set(weak: "weakref.WeakSet[Any]") -> Any:
+    # Its own reducer tells a function that holds a weak reference.
+    return weakref.WeakSet, (list(weak),)
+
+
+# What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
+OWN_REDUCERS: dict[type, Any] = {memoryview: _reduce_view, weakref.WeakSet: _reduce_weak_set}
 
 
 def take_apart(obj: Any, reduced: Any) -> str | Reduced:
@@ -313,7 +330,7 @@ def take_apart(obj: Any, reduced: Any) -> str | Reduced:
     if name in ("__newobj__", "__newobj_ex__"):
         if not arguments or not hasattr(arguments[0], "__new__"):
             raise pickle.PicklingError(f"its reducer returned {name} without a class that has a __new__")
-        if arguments[0] is not getattr(obj, "__class__", type(obj)):
+        if arguments[0] is not type(obj) and arguments[0] is not getattr(obj, "__class__", None):
             raise pickle.PicklingError("its reducer makes an object of another class")
         if name == "__newobj_ex__" and (len(arguments) != 3 or type(arguments[1]) is not tuple or type(arguments[2]) is not dict):
             raise pickle.PicklingError(f"its reducer returned {name} without a tuple and a dict of arguments")

@@ -56,7 +56,8 @@ def library():
     message.set_content("text")
     found = {
         "paths": paths,
-        "counters": [collections.Counter("abca"), collections.ChainMap({"a": 1}, {"b": 2}), collections.UserDict(a=1), collections.UserList([1])],
+        "counters": [collections.Counter("abca"), collections.ChainMap({"a": 1}, {"b": 2})],
+        "user's containers": [collections.UserDict(a=1), collections.UserList([1])],
         "errors": [error, KeyError("a"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "why"), StopIteration(3), ZeroDivisionError("a", 1)],
         "partials": [functools.partial(int, base=2)],
         "callers": [operator.itemgetter(1, 2), operator.attrgetter("a.b"), operator.methodcaller("f", 1, a=2)],
@@ -81,6 +82,9 @@ def library():
         "polynomial": np.polynomial.Polynomial([1, 2]),
         "iterators": [iter([1, 2]), iter((1,)), enumerate("ab"), reversed([1, 2]), zip("ab", "cd"), map(len, ["a"])],
     }
+    # Of no module: they go by value.
+    hidden = [typing.TypeVar("A"), typing.TypeVar("B", bound=int), typing.TypeVar("C", int, str), typing.TypeVar("D", covariant=True)]
+    found["type variables"] = [*hidden, typing.ParamSpec("P"), typing.NewType("Id", int)]
     if sys.version_info >= (3, 11):
         found["group"] = ExceptionGroup("several", [ValueError(1), KeyError("a")])  # noqa: F821
     if sys.version_info >= (3, 14):
@@ -92,6 +96,8 @@ def library():
     return found
 
 
+VARIABLE = "module", "bound", "constraints", "covariant", "contravariant", "supertype"
+
 # What says of objects that have no equality, or fields that come and go with the version, that they are the same.
 SEEN_AS = {
     "library/callers": lambda found: [obj.__reduce__() for obj in found],
@@ -102,6 +108,7 @@ SEEN_AS = {
     "library/paths": lambda found: [(type(obj), str(obj), hash(obj) == hash(type(obj)(str(obj)))) for obj in found],
     "library/generics": lambda found: [(type(obj), repr(obj)) for obj in found],
     "library/texts": lambda found: [type(found[0]), found[0].template, type(found[1]), found[1].output()],
+    "library/type variables": lambda found: [[getattr(one, f"__{part}__", None) for part in ("name", *VARIABLE)] for one in found],
     "library/template": lambda found: (found.strings, [(one.value, one.expression, one.conversion, one.format_spec) for one in found.interpolations]),
     "library/iterators": lambda found: [(type(obj), list(obj)) for obj in found],
     "library/streams": lambda found: [(type(obj), obj.getvalue(), obj.tell()) for obj in found],

@@ -12,6 +12,8 @@ import typing
 import fastser
 import pytest
 
+pytestmark = pytest.mark.core
+
 since_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters and aliases came with Python 3.12")
 since_14 = pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated late from Python 3.14 on")
 since_15 = pytest.mark.skipif(sys.version_info < (3, 15), reason="lazy imports and sentinels came with Python 3.15")
@@ -340,6 +342,99 @@ def test_a_class_that_is_there_keeps_what_its_annotations_will_find():
         assert fastser.loads(frame).__annotate__(1) == Node.__annotations__ == {"next": Later}
         """
     )
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "class Made:\n    def go(self) -> None: return 5",
+        "class Made(abc.ABC):\n    def go(self) -> None: return 5",
+        "class Made(typing.Protocol):\n    next: 'Made'\n    def go(self) -> None: return 5",
+        "class Made:\n    @property\n    def it(self) -> 'int': return 5\n    def go(self): return self.it",
+        "@dataclasses.dataclass\nclass Made:\n    kids: 'list[Made]' = ()\n    def go(self) -> 'int': return 5",
+        "@dataclasses.dataclass(slots=True)\nclass Made:\n    kids: 'list[Made]' = ()\n    def go(self) -> 'int': return 5",
+        "class Made(Exception):\n    a: 'b' = 1\n    def go(self) -> None: return 5",
+        "def maker():\n    class Made:\n        a: 'b' = 1\n        def go(self) -> None: return 5\n    return Made\nMade = maker()",
+        "class Held:\n    lock = threading.Lock()\n    data = bytes(10_000_000)\n    @staticmethod\n    def go() -> None: return 5\nclass Made:\n    go = Held.go",
+    ],
+)
+def test_annotations_that_name_nothing(definition):
+    """Late code of a class sees its whole namespace: none of that goes along."""
+    start = "import abc, dataclasses, threading, typing\n"
+    made = "Made" if "Held" in definition or "Protocol" in definition else "Made()"
+    frames = written(start + textwrap.dedent(definition) + f"\npack({made})\nassert len(fastser.dumps({made})) < 100_000\n")
+    call = "made.go()" if "Held" in definition else "type('Child', (made,), {})().go()" if "Protocol" in definition else "made.go()"
+    assert read(frames, f"made, = loaded; print({call})") == "5\n"
+
+
+def test_type_variables_of_typing_extensions():
+    """They are those of typing, with attributes that its constructors may not know."""
+    pytest.importorskip("typing_extensions")
+    frames = written("""
+        import typing_extensions as te
+        pack([te.TypeVar("A"), te.TypeVar("B", default=int), te.TypeVar("C", bound=str, infer_variance=True), te.ParamSpec("P")])
+        if sys.version_info >= (3, 11):  # before, its class is not typing's, and nothing carries it
+            pack(te.TypeVarTuple("Ts"))
+    """)
+    program = """
+        (a, b, c, p), *ts = loaded
+        print([one.__name__ for one in (a, b, c, p, *ts)], b.__default__, c.__bound__, c.__infer_variance__)
+    """
+    names = ["A", "B", "C", "P", "Ts"][: 4 + (sys.version_info >= (3, 11))]
+    assert read(frames, program) == f"{names} <class 'int'> <class 'str'> True\n"
+
+
+def test_an_annotate_function_that_was_called_comes_whole():
+    if sys.version_info < (3, 14):
+        pytest.skip("annotations are evaluated late from Python 3.14 on")
+    frames = written("""
+        def annotate(format, /, *, k=5):
+            return {"x": k}
+        annotate.tag = "mine"
+        def f(x): return x
+        f.__annotate__ = annotate
+        assert f.__annotations__ == {"x": 5}
+        pack(f)
+    """)
+    program = "f, = loaded; print(f.__annotate__(1), f.__annotate__.tag, f.__annotate__.__name__, f.__annotations__)"
+    assert read(frames, program) == "{'x': 5} mine annotate {'x': 5}\n"
+
+
+@since_12
+def test_an_alias_whose_value_is_a_function():
+    frames = written("""
+        import typing
+        def value(): return 3
+        pack(typing.TypeAliasType("Named", value))
+    """)
+    assert read(frames, "alias, = loaded; print(alias, alias.__value__())") == "Named 3\n"
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork")
+def test_a_child_that_is_forked_while_another_thread_loads():
+    program = """
+        import os, signal, threading, typing, fastser
+        frame = fastser.dumps([typing.NewType(f"Id{i}", int) for i in range(50)])
+        done = False
+        def load():
+            while not done:
+                fastser.loads(frame)
+        thread = threading.Thread(target=load)
+        thread.start()
+        codes = set()
+        for _ in range(150):
+            pid = os.fork()
+            if not pid:
+                signal.alarm(20)
+                fastser.loads(frame)
+                os._exit(0)
+            codes.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        done = True
+        thread.join()
+        print(codes)
+    """
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("{0}\n", 0), done.stderr
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="defaults came with Python 3.13")

@@ -98,6 +98,18 @@ def test_string_dtype_comes_back(dtype):
     assert found == dtype
 
 
+@pytest.mark.parametrize("dtype", SIMPLE, ids=str)
+def test_what_was_unpickled_is_described_as_what_was_not(dtype):
+    """NumPy up to 2.3 unpickles times with metadata that has no entries."""
+    again = pickle.loads(pickle.dumps(dtype))
+    assert describe(again) == describe(dtype) is not None
+    values = np.zeros(3 if dtype.itemsize < 10_000 else 0, dtype)
+    for array in (pickle.loads(pickle.dumps(values)), values.astype(again)):
+        found = fastser.loads(fastser.dumps(array), safe=True)  # which no pickle within the frame is
+        assert_same(found.dtype, array.dtype)
+        assert found.tobytes() == array.tobytes()
+
+
 def test_string_dtype_hands_its_missing_value_on_as_it_is():
     class Missing:
         pass

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import functools
 import gc
+import itertools
 import math
 import multiprocessing
 import operator
@@ -98,7 +99,8 @@ def wait_for(path, obj=None):
     return float(np.sum(obj)) if obj is not None else os.getpid()
 
 
-def killed(*_):
+def killed(obj=None, path="/"):
+    wait_for(path)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -341,6 +343,24 @@ def test_map(executor, chunksize):
         list(results)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="came with Python 3.14")
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_map_takes_no_more_than_its_buffer(executor, chunksize):
+    taken = []
+    large = np.ones(LARGE)
+
+    def items():
+        for i in itertools.count():
+            taken.append(i)
+            yield i
+
+    results = executor.map(functools.partial(lambda large, i: int(large[i]) + i, large), items(), chunksize=chunksize, buffersize=2)
+    gc.collect()
+    assert [next(results) for _ in range(20)] == list(range(1, 21))
+    assert len(taken) <= 20 + 3 * chunksize
+    assert list(executor.map(abs, range(-7, 0), chunksize=chunksize, buffersize=2)) == [7, 6, 5, 4, 3, 2, 1]
+
+
 @pytest.mark.parametrize("chunksize", [1, 3])
 def test_map_keeps_no_result_that_the_caller_dropped(own, chunksize):
     own.submit(same, 1).result()
@@ -523,10 +543,11 @@ def test_many_threads_submit_at_the_same_time(executor):
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_a_dead_worker_is_a_broken_pool(store, start):
+def test_a_dead_worker_is_a_broken_pool(store, start, tmp_path):
     with fastser.Executor(2, context(start), store=store) as executor:
-        futures = [executor.submit(same, np.ones(LARGE)), executor.submit(killed, np.ones(LARGE))]
+        futures = [executor.submit(same, np.ones(LARGE)), executor.submit(killed, np.ones(LARGE), tmp_path / "go")]
         futures += [executor.submit(wait_for, "never") for _ in range(3)]
+        (tmp_path / "go").touch()  # once all are submitted
         with pytest.raises(BrokenProcessPool):
             futures[1].result()
         for future in futures[2:]:
@@ -665,10 +686,13 @@ def look():
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["marker"])
+    servers = set()
     for _ in range(2):
         with fastser.Executor(1, context) as executor:
             server, worker, loaded = executor.submit(look).result()
         print(os.getpid() != server != worker, *loaded)
+        servers.add(server)
+    print(len(servers))
 """
 
 
@@ -677,7 +701,7 @@ def test_a_fork_server_imports_once_what_workers_need_and_what_the_program_wants
     (tmp_path / "program.py").write_text(FORK_SERVER)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "True numpy cloudpickle fastser.store.executor\n" * 2, done.stderr
+    assert done.stdout == "True numpy cloudpickle fastser.store.executor\n" * 2 + "1\n", done.stderr
 
 
 WITHOUT_A_GUARD = """
@@ -696,6 +720,7 @@ def test_a_program_without_a_guard_is_told_so_and_leaves_nothing(tmp_path, metho
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1 and ("BrokenProcessPool" in last or "ConnectionResetError" in last), done.stderr
     assert "if __name__ == '__main__':" in done.stderr
+    assert done.stdout
     for name in done.stdout.split():
         assert list(SHARED_MEMORY.glob(f"*{name}*")) == []
 

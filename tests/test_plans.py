@@ -1,8 +1,10 @@
 """Plans of classes are remembered, and made again as soon as something that they were decided by is another."""
 
 import copyreg
+import gc
 import pickle
 import sys
+import weakref
 
 import pytest
 from same import same
@@ -129,6 +131,43 @@ def test_another_class_at_the_same_address(changes):
         value = cls(1, 2)
         assert same(pickle.loads(pickle.dumps(value, 5)), fastser.loads(fastser.dumps(value)))
         del cls, value
+
+
+class Closed:
+    """None is not as if there were nothing."""
+
+    __setstate__ = None
+
+    def __init__(self):
+        self.a = 1
+
+
+class NotExtended(list):
+    extend = None
+
+    def __reduce__(self):
+        return NotExtended, (), None, iter([1, 2])
+
+
+@pytest.mark.parametrize("cls", [Closed, NotExtended])
+def test_none_is_no_method(cls):
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        pickle.loads(pickle.dumps(cls(), 5))
+    with pytest.raises(fastser.DecodeError, match="'NoneType' object is not callable"):
+        fastser.loads(fastser.dumps(cls()))
+
+
+class Element:
+    pass
+
+
+def test_weak_sets():
+    kept = [Element(), Element()]
+    found, weak = fastser.loads(fastser.dumps([kept, weakref.WeakSet(kept)]))
+    assert type(weak) is weakref.WeakSet and set(weak) == set(found)
+    del found
+    gc.collect()
+    assert len(weak) == 0
 
 
 class Outer:

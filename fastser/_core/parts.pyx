@@ -4,8 +4,8 @@ cdef object _missing = object()
 
 
 cdef int add_items(object obj, list items) except -1:
-    cdef object item, extend = getattr(obj, "extend", None)
-    if extend is not None:
+    cdef object item, extend = getattr(obj, "extend", _missing)
+    if extend is not _missing:
         extend(items)
         return 0
     for item in items:

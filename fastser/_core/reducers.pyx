@@ -17,6 +17,7 @@ from fastser import fallback as _fallback
 
 cdef dict _reducers = _copyreg.dispatch_table
 cdef object _newobj = _copyreg.__newobj__
+cdef frozenset _asked = frozenset(_fallback.OWN_REDUCERS)
 cdef list _none = []              # never changed
 
 
@@ -27,7 +28,7 @@ cdef class Reduced:
 
 
 cdef object reduce(PyObject* o):
-    if type(<object> o) in _reducers or type(<object> o) is memoryview:
+    if type(<object> o) in _reducers or type(<object> o) in _asked:
         return apart(<object> o, _fallback.ask(<object> o))
     return apart(<object> o, (<object> o).__reduce_ex__(5))
 

@@ -125,7 +125,12 @@ class Executor(concurrent.futures.Executor):
         return self._submit(fn, [args], kwargs, [])
 
     def map(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """As ``map(fn, *iterables)``, with the calls made at the same time and in any order.
 
@@ -137,19 +142,29 @@ class Executor(concurrent.futures.Executor):
             The seconds from now on after which a result that is not there is a TimeoutError.
         chunksize : int
             How many calls are one task.
+        buffersize : int, optional
+            So many tasks are submitted before their results are asked for, and one more with each result; all at once by default.
+            From Python 3.14 on.
         """
         if chunksize < 1:
             raise errors.bad_chunksize(chunksize)
         self._check_is_open()
+        if buffersize is not None:  # what is submitted later puts a large function again, if no task has it any more
+            return self._map(fn, iterables, chunksize, [], timeout=timeout, buffersize=buffersize)
         with self._through.held(fn) as (fn, held):
-            if chunksize > 1:
-                calls = zip(*iterables)
-                chunks = iter(lambda: list(itertools.islice(calls, chunksize)), [])
-                batch = _Batch(lambda fn, calls: self._submit(fn, calls, None, held))
-                return _flattened(batch.map(fn, chunks, timeout=timeout))
-            if held:
-                return _Batch(lambda fn, *args: self._submit(fn, [args], {}, held)).map(fn, *iterables, timeout=timeout)
-            return super().map(fn, *iterables, timeout=timeout)
+            return self._map(fn, iterables, chunksize, held, timeout=timeout)
+
+    def _map(
+        self, fn: Any, iterables: tuple[Iterable[Any], ...], chunksize: int, held: "list[_Entry]", **options: Any
+    ) -> Iterator[Any]:
+        if chunksize > 1:
+            calls = zip(*iterables)
+            chunks = iter(lambda: list(itertools.islice(calls, chunksize)), [])
+            batch = _Batch(lambda fn, calls: self._submit(fn, calls, None, held))
+            return _flattened(batch, batch.map(fn, chunks, **options))
+        if held:
+            return _Batch(lambda fn, *args: self._submit(fn, [args], {}, held)).map(fn, *iterables, **options)
+        return super().map(fn, *iterables, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; free everything once those that were submitted are done.
@@ -259,7 +274,8 @@ class _Batch(concurrent.futures.Executor):
         self.submit = submit  # type: ignore[method-assign]
 
 
-def _flattened(results: Iterator[list[Any]]) -> Iterator[Any]:
+def _flattened(batch: _Batch, results: Iterator[list[Any]]) -> Iterator[Any]:
+    """The items of all chunks. `batch` is kept: whoever submits as results are asked for refers to it weakly."""
     for chunk in results:
         chunk.reverse()
         while chunk:
