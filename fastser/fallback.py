@@ -36,6 +36,11 @@ _CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImpleme
 # Beside classes and modules, whose own classes may be subclasses.  Sentinels came with Python 3.15.
 _FOUND_BY_NAME = (types.FunctionType, *(getattr(builtins, name) for name in ("sentinel",) if hasattr(builtins, name)))
 _NOTHING = object()
+# What dataclasses gives to frozen classes with slots. It does no more than the default would, were they not frozen.
+_OF_DATACLASSES = {
+    "__getstate__": getattr(dataclasses, "_dataclass_getstate", _NOTHING),
+    "__setstate__": getattr(dataclasses, "_dataclass_setstate", _NOTHING),
+}
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
 _NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__  # type: ignore[attr-defined]
@@ -128,8 +133,7 @@ def _customised(cls: type) -> str | None:
         if hasattr(cls, name):
             return f"it has {name}"
     for name in ("__getstate__", "__setstate__"):
-        # What dataclasses gives to frozen classes with slots does no more than the default would, were they not frozen.
-        if not _is_default(cls, name) and getattr(cls, name) is not getattr(dataclasses, f"_dataclass{name[1:-2]}", _NOTHING):
+        if not _is_default(cls, name) and getattr(cls, name) is not _OF_DATACLASSES[name]:
             return f"it has a {name} of its own"
     if cls.__new__ is not object.__new__:  # type: ignore[comparison-overlap]
         return "it has a __new__ of its own"
