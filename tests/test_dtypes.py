@@ -100,7 +100,7 @@ def test_string_dtype_comes_back(dtype):
 
 @pytest.mark.parametrize("dtype", SIMPLE, ids=str)
 def test_what_was_unpickled_is_described_as_what_was_not(dtype):
-    """NumPy up to 2.3 unpickles times with metadata that has no entries."""
+    """NumPy up to 2.2 unpickles times with metadata that has no entries."""
     again = pickle.loads(pickle.dumps(dtype))
     assert describe(again) == describe(dtype) is not None
     values = np.zeros(3 if dtype.itemsize < 10_000 else 0, dtype)

@@ -86,7 +86,7 @@ cdef object _describe(cnp.dtype dtype, int level, cnp.npy_intp* alignment):
     cdef cnp.npy_intp size = dtype.itemsize
     if number == STRING_DTYPE:
         return _describe_string(dtype) if level == 0 and type(dtype) is STRING else None
-    if not 0 <= number < cnp.NPY_NTYPES_LEGACY or dtype.metadata:  # NumPy up to 2.3 unpickles times with metadata, but no entries
+    if not 0 <= number < cnp.NPY_NTYPES_LEGACY or dtype.metadata:  # NumPy up to 2.2 unpickles times with metadata, but no entries
         return None
     if level > MAX_NESTING or not 0 <= size <= MAX_ITEMSIZE:
         return None
