@@ -262,6 +262,8 @@ def _reduce_parameter(parameter: Any) -> tuple[Any, ...]:
     # What is as by default is left out, so that older Pythons read it. Attributes that typing_extensions adds are no options.
     options = {part: getattr(parameter, f"__{part}__", None) for part in ("bound", "covariant", "contravariant", "infer_variance")}
     options = {part: value for part, value in options.items() if value}
+    if cls is typing.ParamSpec and options.get("bound") is types.NoneType:
+        del options["bound"]  # what Python 3.12 and 3.13 make of None
     default = parameter.__default__ if getattr(parameter, "has_default", bool)() else _missing
     return cls, _make_parameter, cls, parameter.__name__, parameter.__module__, getattr(parameter, "__constraints__", ()), options, default
 
