@@ -298,7 +298,8 @@ def test_instances_are_seen_by_the_collector():
         assert all(gc.is_tracked(item) for item in found)
         expected = [put(make(), a=[i]) for i in range(20)]
         if hasattr(expected[0], "__dict__"):
-            assert all(gc.is_tracked(vars(a)) == gc.is_tracked(vars(b)) for a, b in zip(found, expected))
+            # Python 3.13.0 leaves some dicts out that hold lists.
+            assert all(gc.is_tracked(vars(a)) >= gc.is_tracked(vars(b)) for a, b in zip(found, expected))
     items = fastser.loads(fastser.dumps(linked(Plain, 50)))
     reference = weakref.ref(items[0])
     del items
