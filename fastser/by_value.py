@@ -82,8 +82,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _class(self, cls: type) -> Any:
         if cls is _TYPED_DICT:
             return _base_of, (typing.TypedDict,)
-        if found_in(cls.__module__) is not cls.__module__:
-            return getattr, (sys.modules[found_in(cls.__module__)], cls.__qualname__)
+        module = found_in(cls.__module__)
+        if module is not cls.__module__:
+            return getattr, (sys.modules[module], cls.__qualname__)
         reduced = super().reducer_override(cls)
         annotate = vars(cls).get("__annotate_func__")
         if annotate is None or reduced is NotImplemented or len(reduced) != 6:
@@ -273,13 +274,10 @@ def _missing() -> None:
 
 
 def _make_parameter(cls: type, name: str, module: str, constraints: tuple[Any, ...], options: dict[str, Any], default: Any) -> Any:
-    attributes = {}
     if default is not _missing:
-        attributes["default"] = default
-    if sys.version_info < (3, 12):
-        attributes.update((part, options.pop(part)) for part in ("infer_variance",) if part in options)
-    if "default" in attributes and sys.version_info >= (3, 13):
-        options = {**options, "default": attributes.pop("default")}
+        options["default"] = default
+    unknown = [part for part, since in (("infer_variance", (3, 12)), ("default", (3, 13))) if sys.version_info < since]
+    attributes = {part: options.pop(part) for part in unknown if part in options}
     parameter = cls(name, *constraints, **options)
     for part, value in attributes.items():
         setattr(parameter, f"__{part}__", value)

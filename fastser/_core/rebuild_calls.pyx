@@ -88,8 +88,18 @@ cdef object apply(Decoder* d, object call, object arguments, object what):
     return o
 
 
+cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    """Whether a single object was met among its own arguments, and made there; one level up again then."""
+    cdef uint64_t index = read_varint(d) if n == 1 else 0
+    if not index:
+        return False
+    out[0] = referred(d, index - 1)
+    d.depth -= 1
+    return True
+
+
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    cdef uint64_t parts = read_varint(d), index
+    cdef uint64_t parts = read_varint(d)
     cdef Py_ssize_t i, first
     cdef object call, setter = None, new
     cdef list arguments, states
@@ -102,13 +112,8 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     descend(d)
     call = <object> read_callable(d)
     arguments = read_arguments(d, n)
-    if n == 1:
-        index = read_varint(d)
-        if index:
-            # It was met among its own arguments, and made there.
-            out[0] = referred(d, index - 1)
-            d.depth -= 1
-            return 0
+    if met_before(d, out, n):
+        return 0
     first = number(d, n)
     if d.inspect:
         for i in range(n):
@@ -138,7 +143,7 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 
 cdef int rebuild_templates(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     """Template strings and interpolations: what makes them looks at nothing that it is given but its type."""
-    cdef uint64_t kind = read_varint(d), index
+    cdef uint64_t kind = read_varint(d)
     cdef Py_ssize_t i, first
     cdef object make, what = "an interpolation" if kind else "a template"
     cdef list arguments
@@ -146,12 +151,8 @@ cdef int rebuild_templates(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         return bad(d, "the kind 0 or 1", kind)
     descend(d)
     arguments = read_arguments(d, n)
-    if n == 1:
-        index = read_varint(d)
-        if index:
-            out[0] = referred(d, index - 1)
-            d.depth -= 1
-            return 0
+    if met_before(d, out, n):
+        return 0
     first = number(d, n)
     if not d.inspect:
         make = _fallback.template_maker(kind)
@@ -212,7 +213,6 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef const char* text = next_text(d, d.text, &size)
     cdef object name = text[:size].decode("utf-8"), hook = None
     cdef list payloads
-    cdef uint64_t index
     d.text += 1
     if not d.foreign:
         return bad(d, "the header to announce hooks", "one")
@@ -228,12 +228,8 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             raise _errors.missing_hook(name, f"tag {d.at - d.view.tags}")
     descend(d)
     payloads = read_values(d, n)
-    if n == 1:
-        index = read_varint(d)
-        if index:
-            out[0] = referred(d, index - 1)
-            d.depth -= 1
-            return 0
+    if met_before(d, out, n):
+        return 0
     first = number(d, n)
     for i in range(n):
         if d.inspect:
