@@ -1,449 +1,343 @@
-"""What goes by value: cloudpickle, and beside it what newer Pythons put into functions and classes.
+"""What goes by value: functions, classes and modules that a reader cannot import, and what only cloudpickle takes apart.
 
-cloudpickle carries the code of functions and classes. Added here are annotations that are evaluated late, type parameters,
-``type`` aliases, lazy imports and sentinels. None of them is evaluated or imported to be packed, but for what type parameters hold
-before Python 3.14, and lazy imports of what goes by value itself. This module is imported only when something goes by value, or
-comes so.
+cloudpickle knows what there is to carry. It is asked for that as a reducer would be, and the packer walks the answer like any other, so
+that what functions and classes share with the rest of a message is one object there, and one when it comes back. This module is
+imported only when something goes by value, or comes so.
 """
 
 import builtins
-import dis
+import enum
 import functools
-import gc
 import io
-import itertools
-import os
 import pickle
 import sys
-import threading
 import types
 import typing
-import uuid
 import weakref
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
-from fastser import errors
+from fastser import definitions, digests, errors, late
+from fastser.definitions import Key
 from fastser.hooks import found_in
 
-Reference = Callable[[Any, str], Any]
+_HEAP_TYPE = 1 << 9
+_LRU_CACHE = type(functools.lru_cache(print))
+# What looks at nothing that it is given, so that it may be incomplete still.
+_LENIENT = frozenset([types.FunctionType, types.CellType, property, classmethod, staticmethod])
 
 
-def dumps(obj: object, reference: Reference, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> bytes:
-    """Pickle an object by protocol 5; what `reference` finds no name for goes by value."""
-    with io.BytesIO() as file:
-        _Pickler(file, reference, buffer_callback).dump(obj)
-        return file.getvalue()
+class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
+    """The reducers of one message.
 
+    Parameters
+    ----------
+    values : bool
+        Whether a reader is to use definitions of its own only where they refer to equal values too, and functions never.
+    refused : str, optional
+        Why a first attempt failed: what is found by its name then goes by that and the digest of its definition, without it.
+    """
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO, reference: Reference, buffer_callback: Callable[[pickle.PickleBuffer], Any]) -> None:
-        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
-        self._reference = reference
-        self._names_suffice = not cloudpickle.list_registry_pickle_by_value()
+    def __init__(self, values: bool = False, refused: str | None = None) -> None:
+        super().__init__(io.BytesIO(), protocol=5)
+        self._values, self._refused = values, refused
+        self._cells: dict[int, types.CellType] = {}  # whose contents their functions have
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reduce(self, obj: Any, name: str | None = None) -> Any:
+        """What a reducer of `obj` would return, or None; `name` is what its own reducer returned.
+
+        Raises
+        ------
+        pickle.PicklingError
+            It cannot go by value; the message tells why.
+        """
         cls = type(obj)
         if cls is types.FunctionType:
-            # Most are those that cloudpickle wants to be called: a look spares it several.
-            return NotImplemented if self._names_suffice and _is_of_its_module(obj) else self._function(obj)
-        if cls in _TRACKED:
-            if self._reference(obj, "cloudpickle") is None:
-                return _tracked, (_tracker(cls).key(obj), *_TRACKED[cls](obj))
-        elif cls in _REDUCERS:
-            return _REDUCERS[cls](obj, self._reference)
-        elif issubclass(cls, type):
+            return self._named(obj) or self._function(obj)
+        if issubclass(cls, type):
             return self._class(obj)
-        elif cls is types.CodeType:
-            return _code, (MAGIC_NUMBER, sys.version_info[:2], *self.dispatch_table[cls](obj))
-        return super().reducer_override(obj)
+        if cls is types.CodeType:
+            return make_code, (MAGIC_NUMBER, sys.version_info[:2], *self.dispatch_table[cls](obj)[1])
+        if cls is types.CellType:
+            return self._cell(obj)
+        if issubclass(cls, types.ModuleType):
+            attributes = {name: value for name, value in vars(obj).items() if name != "__builtins__"}
+            return make_module, (cls, obj.__name__), attributes, None, None, fill_module
+        if cls in late.ONE_IN_A_PROCESS:
+            _, make, *arguments = parts = late.ONE_IN_A_PROCESS[cls](obj)
+            return make_one, (tuple(definitions.key_of(obj, parts=parts)), cls, make, *arguments)
+        if cls in late.REDUCERS:
+            reduced = late.REDUCERS[cls](obj)
+            return None if reduced is NotImplemented else reduced
+        if cls is _LRU_CACHE:
+            return make_lru_cache, (obj.__wrapped__, obj.cache_parameters()), vars(obj) or None, None, None, fill_attributes
+        if cls in self.dispatch_table:
+            return self.dispatch_table[cls](obj)
+        return self._named(obj, name)
+
+    def is_lenient(self, obj: Any) -> bool:
+        """Whether what makes an object again takes arguments that are incomplete still."""
+        return type(obj) in _LENIENT
+
+    def _named(self, obj: Any, name: str | None = None) -> Any:
+        """A name and a digest, where its reducer says that it is found by a name, or where it cannot be carried."""
+        if name is None and self._refused is None:
+            return None
+        module, own_name = digests.place(obj)
+        if name is None:
+            name = own_name
+        elif not module:
+            module = found_in(getattr(obj, "__module__", None)) or "__main__"
+        if digests.found(module, name) is not obj:
+            return None
+        return definitions.named, (module, name, definitions.fingerprint(obj), self._refused or "its reducer gives its name")
+
+    # --- functions
 
     def _function(self, fn: types.FunctionType) -> Any:
         annotate = getattr(fn, "__annotate__", None)
         parameters = getattr(fn, "__type_params__", ())
-        names = _names_of_class_scope(fn.__code__)
-        in_class = "__classdict__" in fn.__code__.co_freevars
-        if not (annotate or parameters or names or in_class) or self._reference(fn, "cloudpickle") is not None:
-            return super().reducer_override(fn)
-        attributes = {"__type_params__": parameters} if parameters else {}
+        names = late.names_of_class_scope(fn.__code__)
+        is_late = annotate or parameters or names or "__classdict__" in fn.__code__.co_freevars
+        shown = late.bare(fn, names) if is_late else fn
+        _, (code, scope, *_), (attributes, slots), *_ = self._dynamic_function_reduce(shown)
+        found = {**slots["__globals__"], **{name: fn.__globals__[name] for name in names if name in fn.__globals__}}
+        contents = tuple(map(_content, shown.__closure__ or ()))
+        for cell in shown.__closure__ or ():
+            self._cells[id(cell)] = cell
+        state: dict[str, Any] = {"__dict__": attributes} if attributes else {}
+        for name, default in _defaults(fn):
+            if slots[name] != default:
+                state[name] = slots[name]
         cached = None
+        if parameters:
+            state["__type_params__"] = parameters
         if annotate is not None:
-            cached = cached_annotations(fn)
+            cached = late.cached_annotations(fn)
             if cached is None or type(annotate) is types.FunctionType:
-                attributes["__annotate__"] = annotate
-        found = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
-        make, arguments, state, *_, setter = super().reducer_override(_bare(fn, names))
-        return make, arguments, (setter, state, attributes, found, cached), None, None, _fill_function
+                state["__annotate__"] = annotate
+        elif slots["__annotations__"]:
+            state["__annotations__"] = slots["__annotations__"]
+        whole = found, contents, state or None, cached, *slots["_cloudpickle_submodules"]
+        if self._values or not definitions.is_found(fn):
+            return make_function, (code, scope, shown.__closure__), whole, None, None, fill_function
+        key = tuple(definitions.key_of(fn))
+        return make_own_function, (key, code, scope, shown.__closure__), whole, None, None, fill_own_function
+
+    def _cell(self, cell: types.CellType) -> Any:
+        if id(cell) in self._cells:
+            return make_cell, ()
+        return make_cell, (), (_content(cell),), None, None, fill_cell
+
+    # --- classes
 
     def _class(self, cls: type) -> Any:
-        if cls is _TYPED_DICT:
-            return _base_of, (typing.TypedDict,)
+        if cls is late.TYPED_DICT:
+            return late.base_of, (typing.TypedDict,)
         module = found_in(cls.__module__)
         if module is not cls.__module__:
             return getattr, (sys.modules[module], cls.__qualname__)
+        named = self._named(cls)
+        if named is not None:
+            return named
+        if not _is_of_a_statement(cls):
+            raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
         reduced = super().reducer_override(cls)
+        if reduced is NotImplemented:
+            raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
+        make, arguments, (attributes, _), *_, setter = reduced
+        arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
+        static = attributes.get("__static_attributes__")
+        if type(static) is tuple:
+            attributes["__static_attributes__"] = tuple(sorted(static))  # in the order of a set
+        if "_abc_impl" in attributes:
+            attributes["_abc_impl"].sort(key=digests.place)
+        if not _can_be_made_again(cls, make, arguments, setter, attributes):
+            reason = "what its metaclass holds cannot be carried"
+            if definitions.is_found(cls):
+                return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
+            raise pickle.PicklingError(reason)
         annotate = vars(cls).get("__annotate_func__")
-        if annotate is None or reduced is NotImplemented or len(reduced) != 6:
-            return reduced
-        make, arguments, state, *_, setter = reduced
-        return make, arguments, (setter, state, annotate, vars(cls).get("__annotations_cache__")), None, None, _fill_class
+        state = (setter, attributes) if annotate is None else (setter, attributes, annotate, vars(cls).get("__annotations_cache__"))
+        key = tuple(definitions.key_of(cls, self._values))
+        return make_class, (key, make, arguments), state, None, None, fill_class
 
 
-def _code(magic: bytes, version: tuple[int, int], make: Callable[..., types.CodeType], arguments: tuple[Any, ...]) -> types.CodeType:
-    """What one version of Python compiled, another would run as something else, or crash."""
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return nothing
+
+
+def nothing() -> None:
+    """Stands in frames for what an empty cell holds."""
+
+
+def _defaults(fn: types.FunctionType) -> tuple[tuple[str, Any], ...]:
+    """What a function has that was made of the same code and globals."""
+    code = fn.__code__
+    first = code.co_consts[0] if code.co_consts else None
+    doc = first if type(first) is str and (sys.version_info < (3, 13) or code.co_flags & 0x4000000) else None
+    return (
+        ("__name__", code.co_name),
+        ("__qualname__", getattr(code, "co_qualname", code.co_name)),
+        ("__module__", fn.__globals__.get("__name__")),
+        ("__doc__", doc),
+        ("__defaults__", None),
+        ("__kwdefaults__", None),
+    )
+
+
+def _is_of_a_statement(cls: type) -> bool:
+    """Whether Python code made a class, so that Python code can make it again."""
+    if not cls.__flags__ & _HEAP_TYPE:
+        return False
+    for name, attribute in vars(cls).items():
+        if getattr(attribute, "__objclass__", None) is not cls or name in ("__dict__", "__weakref__"):
+            continue
+        if type(attribute) is not types.MemberDescriptorType or "__slots__" not in vars(cls):
+            if isinstance(attribute, (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)):
+                return False
+            if isinstance(attribute, (types.MethodDescriptorType, types.ClassMethodDescriptorType)):
+                return False
+    return True
+
+
+def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments for a class that has its slots: some versions of cloudpickle name them afterwards, which makes none."""
+    options = arguments[3]
+    if "__slots__" not in attributes or type(options) is not dict or issubclass(cls, enum.Enum):
+        return arguments
+    slots = attributes.pop("__slots__")
+    for name, attribute in vars(cls).items():
+        if type(attribute) is types.MemberDescriptorType and attribute.__objclass__ is cls:
+            attributes.pop(name, None)
+    return *arguments[:3], {**options, "__slots__": slots}, *arguments[4:]
+
+
+_made_again: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()
+
+
+def _can_be_made_again(cls: type, make: Any, arguments: tuple[Any, ...], setter: Any, attributes: dict[str, Any]) -> bool:
+    """Whether a class with a metaclass in C can be: it may keep what no attribute tells. One is made to see."""
+    if all(_is_of_a_statement(meta) and meta.__basicsize__ == type.__basicsize__ for meta in type(cls).__mro__ if not issubclass(type, meta)):
+        return True
+    known = _made_again.get(cls)
+    if known is None:
+        known = False
+        with suppress(Exception):
+            copy = make(*arguments)
+            setter(copy, (dict(attributes), {}))
+            known = copy.__basicsize__ == cls.__basicsize__ and vars(copy).keys() >= vars(cls).keys()
+        _made_again[cls] = known
+    return known
+
+
+# --- what frames call to make these again --------------------------------------------------------------------------------
+
+# What the initializer of a worker has set in its main module; functions of that module see it, wherever they come from.
+set_in_main: dict[str, Any] = {}
+
+_new_functions: "weakref.WeakSet[types.FunctionType]" = weakref.WeakSet()
+
+
+def make_code(magic: bytes, version: tuple[int, int], *parts: Any) -> types.CodeType:
+    """Code. What one version of Python compiled, another would run as something else, or crash."""
     if magic != MAGIC_NUMBER:
         raise errors.code_of_another_python(version)
-    return make(*arguments)
+    return types.CodeType(*parts)
 
 
-def _is_of_its_module(fn: types.FunctionType) -> bool:
-    module, name = fn.__module__, fn.__name__
-    if type(module) is not str or module == "__main__" or name != fn.__qualname__:
-        return False
-    found = sys.modules.get(module)
-    return type(found) is types.ModuleType and vars(found).get(name) is fn
+def make_cell() -> types.CellType:
+    """A cell, which is empty."""
+    return types.CellType()
 
 
-# --- functions and classes ---------------------------------------------------------------------------------------------
+def fill_cell(cell: types.CellType, state: tuple[Any]) -> None:
+    if state[0] is not nothing:
+        cell.cell_contents = state[0]
 
 
-def cached_annotations(fn: types.FunctionType) -> dict[str, Any] | None:
-    """The annotations of a function that were evaluated before: to ask for ``__annotations__`` would evaluate them."""
-    others = {id(other) for other in (fn.__globals__, fn.__builtins__, fn.__dict__, fn.__kwdefaults__, fn.__doc__)}
-    return next((held for held in gc.get_referents(fn) if isinstance(held, dict) and id(held) not in others), None)
+def make_function(code: types.CodeType, scope: dict[str, Any], closure: Any) -> types.FunctionType:
+    """A function of whatever name."""
+    scope["__builtins__"] = builtins
+    return types.FunctionType(code, scope, None, None, closure)
 
 
-def _bare(fn: types.FunctionType, names: list[str]) -> types.FunctionType:
-    """The same function without annotations, since cloudpickle would evaluate them.
-
-    What is evaluated late sees the namespace that its class was made from. Of that, only what it names goes along.
-    """
-    closure = fn.__closure__
-    if closure:
-        closure = tuple(_narrowed(cell, variable, names) for variable, cell in zip(fn.__code__.co_freevars, closure))
-    bare = _copied(fn, fn.__code__, closure)
-    if getattr(fn, "__annotate__", None) is None:
-        bare.__annotations__ = fn.__annotations__
-    return bare
-
-
-def _copied(fn: types.FunctionType, code: types.CodeType, closure: Any) -> types.FunctionType:
-    """The same function, with this code and closure, and without annotations."""
-    copy = types.FunctionType(code, fn.__globals__, fn.__name__, fn.__defaults__, closure)
-    for name in ("__kwdefaults__", "__qualname__", "__module__", "__doc__"):
-        setattr(copy, name, getattr(fn, name))
-    copy.__dict__.update(fn.__dict__)
-    return copy
+def fill_function(fn: types.FunctionType, whole: tuple[Any, ...]) -> None:
+    found, contents, state, cached, *_ = whole
+    scope = fn.__globals__
+    scope.update(found)
+    if set_in_main and scope.get("__name__") == "__main__":
+        scope.update((name, set_in_main[name]) for name in found if name in set_in_main)
+    for cell, content in zip(fn.__closure__ or (), contents):
+        if content is not nothing:
+            cell.cell_contents = content
+    if state is not None:
+        fn.__dict__.update(state.pop("__dict__", ()))
+        for name, value in state.items():
+            setattr(fn, name, value)
+    if cached is not None:
+        late.set_annotations(fn, None if state is None else state.get("__annotate__"), cached)
 
 
-def _narrowed(cell: types.CellType, variable: str, names: list[str]) -> types.CellType:
-    with suppress(ValueError):  # it is empty
-        if variable == "__classdict__":
-            return types.CellType({name: cell.cell_contents[name] for name in names if name in cell.cell_contents})
-    return cell
+def make_own_function(key: tuple[Any, ...], *parts: Any) -> types.FunctionType:
+    """A function that the reader may have."""
+    own = definitions.own_function(Key(*key))
+    if own is None:
+        own = make_function(*parts)
+        _new_functions.add(own)
+    return own
 
 
-def _names_of_class_scope(code: types.CodeType) -> list[str]:
-    """What late code within a class looks up there first, and then among globals: cloudpickle does not look for it."""
-    names = _NAMES.get(code)
-    if names is None:
-        names = _NAMES[code] = []
-        if "__classdict__" in code.co_freevars:
-            names += (found.argval for found in dis.get_instructions(code) if found.opname.startswith("LOAD_FROM_DICT_OR_"))
-        for constant in code.co_consts:
-            if type(constant) is types.CodeType:
-                names += _names_of_class_scope(constant)
-    return names
+def fill_own_function(fn: types.FunctionType, whole: tuple[Any, ...]) -> None:
+    if fn in _new_functions:
+        _new_functions.discard(fn)
+        fill_function(fn, whole)
 
 
-_NAMES: MutableMapping[types.CodeType, list[str]] = weakref.WeakKeyDictionary()
+def make_class(key: tuple[Any, ...], make: Callable[..., type], arguments: tuple[Any, ...]) -> Any:
+    """A class, unless this process has it."""
+    return definitions.made(Key(*key), make, arguments)
 
 
-def _fill_function(fn: types.FunctionType, state: tuple[Any, ...]) -> None:
-    setter, rest, attributes, found, cached = state
-    setter(fn, rest)
-    fn.__globals__.update(found)
-    for name, value in attributes.items():
-        setattr(fn, name, value)
-    if cached is None:
+def fill_class(cls: type, state: tuple[Any, ...]) -> None:
+    if not definitions.is_unfilled(cls):
         return
-    annotate = attributes.get("__annotate__")
-    if annotate is None:
-        fn.__annotations__ = cached
-        return
-    # Each of the two attributes clears the other. So a copy is evaluated once, while its code is another.
-    code = annotate.__code__
-    nothing = _nothing.__code__.replace(co_freevars=code.co_freevars)
-    copy = _copied(annotate, nothing, annotate.__closure__)
-    setattr(fn, "__annotate__", copy)
-    fn.__annotations__.update(cached)
-    copy.__code__ = code
-
-
-def _nothing(format: int, /) -> dict[str, Any]:
-    return {}
-
-
-def _base_of(special: Any) -> Any:
-    return types.resolve_bases((special,))[0]
-
-
-_TYPED_DICT = _base_of(typing.TypedDict)  # which the annotations of such classes refer to, and no name leads to
-
-
-def _fill_class(cls: type, state: tuple[Any, ...]) -> None:
-    setter, rest, annotate, cached = state
+    setter, attributes, *annotations = state
     # One that is here already knows the line where it begins. What its annotations name may come later.
     here = vars(cls).get("__annotate_func__") if "__firstlineno__" in vars(cls) else None
-    setter(cls, rest)
-    if here is not None and getattr(here, "__code__", None) == getattr(annotate, "__code__", ""):
-        type.__setattr__(cls, "__annotate_func__", here)  # some versions of cloudpickle put theirs there
-    else:
-        # This clears what was evaluated while the class was still empty.
-        type.__setattr__(cls, "__annotate__", annotate)
-    if cached is not None:
-        type.__setattr__(cls, "__annotations_cache__", cached)
+    setter(cls, (attributes, {}))
+    if annotations:
+        late.set_class_annotations(cls, here, *annotations)
+    definitions.filled(cls)
 
 
-# --- what is one object in a process, however often it is loaded --------------------------------------------------------
+def make_one(key: tuple[Any, ...], cls: type, make: Callable[..., Any], *arguments: Any) -> Any:
+    """What is one object in a process: a type variable, an alias, a sentinel."""
+    return definitions.made(Key(*key), make, arguments, late.ONE_IN_A_PROCESS[cls])
 
 
-class _Tracker:
-    def __init__(self, keys: MutableMapping[Any, str], objects: MutableMapping[str, Any]) -> None:
-        self._keys, self._objects = keys, objects
-        self.renew_lock()
+def make_lru_cache(fn: Any, options: dict[str, Any]) -> Any:
+    """A function with a cache, which is empty."""
+    return functools.lru_cache(**options)(fn)
 
-    def renew_lock(self) -> None:
-        """In a forked child too: another thread of the parent may have held it."""
-        self._lock = threading.RLock()  # what is made may free what is tracked
 
-    def key(self, obj: Any) -> str:
-        with self._lock:
-            key = self._keys.get(obj)
-            if key is None:
-                key = uuid.uuid4().hex
-                self._keys[obj], self._objects[key] = key, obj
-            return key
+def fill_attributes(obj: Any, attributes: dict[str, Any]) -> None:
+    vars(obj).update(attributes)
 
-    def made(self, key: str, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        with self._lock:
-            obj = self._objects.get(key)
-            if obj is None:
-                obj = make(*arguments)
-                self._keys[obj], self._objects[key] = key, obj
-            return obj
 
+def make_module(cls: type, name: str) -> types.ModuleType:
+    """A module that nobody can import."""
+    module: types.ModuleType = cls(name)
+    return module
 
-_WEAK = _Tracker(weakref.WeakKeyDictionary(), weakref.WeakValueDictionary())
-_FOREVER = _Tracker({}, {})
-if hasattr(os, "register_at_fork"):
-    for _one_of_both in (_WEAK, _FOREVER):
-        os.register_at_fork(after_in_child=_one_of_both.renew_lock)
 
-
-def _tracker(cls: type) -> _Tracker:
-    # Nobody can tell when a sentinel or an alias is gone.
-    return _WEAK if cls.__weakrefoffset__ else _FOREVER
-
-
-def _tracked(key: str, cls: type, make: Callable[..., Any], *arguments: Any) -> Any:
-    return _tracker(cls).made(key, make, arguments)
-
-
-def _reduce_parameter(parameter: Any) -> tuple[Any, ...]:
-    cls = type(parameter)
-    if type(getattr(parameter, "evaluate_default", "")) in (types.FunctionType, types.NoneType):
-        # A statement made it. What that has for each part is a function, which may be unable to tell yet.
-        evaluate = [getattr(parameter, f"evaluate_{part}", None) for part in ("bound", "constraints", "default")]
-        return cls, _make_late_parameter, cls.__name__.upper(), parameter.__name__, parameter.__module__, *evaluate
-    # What is as by default is left out, so that older Pythons read it. Attributes that typing_extensions adds are no options.
-    options = {part: getattr(parameter, f"__{part}__", None) for part in ("bound", "covariant", "contravariant", "infer_variance")}
-    options = {part: value for part, value in options.items() if value}
-    if cls is typing.ParamSpec and options.get("bound") is types.NoneType:
-        del options["bound"]  # what Python 3.12 and 3.13 make of None
-    default = parameter.__default__ if getattr(parameter, "has_default", bool)() else _missing
-    return cls, _make_parameter, cls, parameter.__name__, parameter.__module__, getattr(parameter, "__constraints__", ()), options, default
-
-
-def _missing() -> None:
-    """Stands for a default that is not there: found by its name, as None may be one."""
-
-
-def _make_parameter(cls: type, name: str, module: str, constraints: tuple[Any, ...], options: dict[str, Any], default: Any) -> Any:
-    if default is not _missing:
-        options["default"] = default
-    unknown = [part for part, since in (("infer_variance", (3, 12)), ("default", (3, 13))) if sys.version_info < since]
-    attributes = {part: options.pop(part) for part in unknown if part in options}
-    parameter = cls(name, *constraints, **options)
-    for part, value in attributes.items():
-        setattr(parameter, f"__{part}__", value)
-    parameter.__module__ = module
-    return parameter
-
-
-def _make_late_parameter(intrinsic: str, name: str, module: str, bound: Any, constraints: Any, default: Any) -> Any:
-    if bound is not None:
-        parameter = _intrinsic("TYPEVAR_WITH_BOUND", name, bound)
-    elif constraints is not None:
-        parameter = _intrinsic("TYPEVAR_WITH_CONSTRAINTS", name, constraints)
-    else:
-        parameter = _intrinsic(intrinsic, name)
-    if default is not None:
-        _intrinsic("SET_TYPEPARAM_DEFAULT", parameter, default)
-    parameter.__module__ = module
-    return parameter
-
-
-def _reduce_alias(alias: Any) -> tuple[Any, ...]:
-    # Before Python 3.14 no attribute gives it. That of a statement is named as the alias is.
-    for evaluate in [alias.evaluate_value] if hasattr(alias, "evaluate_value") else gc.get_referents(alias):
-        if type(evaluate) is types.FunctionType and evaluate.__code__.co_name == alias.__name__:
-            return type(alias), _make_late_alias, alias.__name__, alias.__type_params__, evaluate
-    options = {"type_params": alias.__type_params__}
-    if getattr(alias, "__qualname__", alias.__name__) != alias.__name__:
-        options["qualname"] = alias.__qualname__
-    return type(alias), _make_alias, alias.__name__, alias.__module__, alias.__value__, options
-
-
-def _make_late_alias(*parts: Any) -> Any:
-    return _intrinsic("TYPEALIAS", parts)
-
-
-def _make_alias(name: str, module: str, value: Any, options: dict[str, Any]) -> Any:
-    # Its module is that of the caller.
-    return eval("make(name, value, **options)", {"__name__": module, "make": typing.TypeAliasType}, locals())
-
-
-def _reduce_new_type(made: Any) -> tuple[Any, ...]:
-    return type(made), _make_new_type, made.__name__, made.__qualname__, made.__module__, made.__supertype__
-
-
-def _make_new_type(name: str, qualname: str, module: str, supertype: Any) -> Any:
-    made: Any = typing.NewType(name, supertype)  # type: ignore[misc]
-    made.__qualname__, made.__module__ = qualname, module
-    return made
-
-
-def _reduce_sentinel(obj: Any) -> tuple[Any, ...]:
-    return type(obj), _make_sentinel, obj.__name__, obj.__module__, repr(obj)
-
-
-def _make_sentinel(name: str, module: str, text: str) -> Any:
-    made = builtins.sentinel(name, repr=text)  # type: ignore[attr-defined]
-    made.__module__ = module
-    return made
-
-
-_TRACKED: dict[type, Callable[[Any], tuple[Any, ...]]] = {typing.TypeVar: _reduce_parameter, typing.ParamSpec: _reduce_parameter}
-for _module, _name, _reducer in (
-    (typing, "TypeVarTuple", _reduce_parameter),
-    (typing, "TypeAliasType", _reduce_alias),
-    (typing, "NewType", _reduce_new_type),
-    (builtins, "sentinel", _reduce_sentinel),
-):
-    if hasattr(_module, _name):
-        _TRACKED[getattr(_module, _name)] = _reducer
-
-
-# Only statements make aliases and bounds that are evaluated late: there is no constructor. So the one instruction of a function
-# is replaced by the one that the compiler has for them. It takes as many objects, and leaves one.
-
-_STATEMENTS = """
-type X = int
-def f[T: int, S: (int, str), R, *Ts, **P](): ...
-"""
-_DEFAULTS = """
-def f[T = int](): ...
-"""
-
-
-def _intrinsic(name: str, *operands: Any) -> Any:
-    code = (_one if len(operands) == 1 else _two).__code__
-    replaced = bytes([dis.opmap["BUILD_TUPLE"], len(operands)])
-    if code.co_code.count(replaced) != 1:
-        raise RuntimeError(f"this Python does not make a tuple by one {replaced.hex()}")
-    return types.FunctionType(code.replace(co_code=code.co_code.replace(replaced, _instruction(name))), {})(*operands)
-
-
-@functools.cache
-def _instruction(name: str) -> bytes:
-    codes = [compile(_STATEMENTS + _DEFAULTS * (sys.version_info >= (3, 13)), __name__, "exec")]
-    for code in codes:
-        codes.extend(constant for constant in code.co_consts if type(constant) is types.CodeType)
-        for found in dis.get_instructions(code):
-            if found.argrepr == f"INTRINSIC_{name}":
-                return bytes([found.opcode, found.arg or 0])
-    raise RuntimeError(f"this Python has no INTRINSIC_{name}")
-
-
-def _one(a: Any) -> Any:
-    return (a,)
-
-
-def _two(a: Any, b: Any) -> Any:
-    return a, b
-
-
-# --- the others --------------------------------------------------------------------------------------------------------
-
-
-def _reduce_arguments(obj: Any, reference: Reference) -> tuple[Any, ...]:
-    return type(obj), (obj.__origin__,)
-
-
-def _reduce_weak(obj: Any, reference: Reference) -> Any:
-    """attrs gives one to the class that a class with slots was made from, and names that are not found lead there."""
-    referent = obj()
-    return (weakref.ref, (referent,)) if isinstance(referent, type) else NotImplemented
-
-
-def _reduce_forward(obj: Any, reference: Reference) -> tuple[Any, ...]:
-    """A name that nothing was found for: it holds all globals of its module, and all that is in its class."""
-    make, arguments, (fields, slots), *rest = obj.__reduce_ex__(5)
-    names: tuple[str, ...] = ()
-    with suppress(SyntaxError):
-        names = compile(f"({obj.__forward_arg__},)", __name__, "eval").co_names
-    narrowed = {name: {n: held[n] for n in names if n in held} for name, held in slots.items() if isinstance(held, dict)}
-    return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
-
-
-def _reduce_lazy_import(obj: Any, reference: Reference) -> tuple[Any, ...]:
-    """The statement again. What `from` or `as` says is a chain of names, which no attribute tells."""
-    names: list[str] = []
-    module: Any = obj
-    while type(module) is type(obj):
-        module, *rest = (held for held in gc.get_referents(module) if isinstance(held, (str, tuple, type(obj))))
-        names[:0] = (name for name in rest if type(name) is str)
-    packages = itertools.accumulate(module.split("."), "{}.{}".format)
-    if any(package in sys.modules and reference(sys.modules[package], "cloudpickle") is None for package in packages):
-        return _same, (obj.resolve(),)  # the reader has no such module
-    if rest:
-        return _import_lazily, (f"from {module} import {names[0]} as it", "it")
-    if names:
-        return _import_lazily, (f"import {module} as it", "it")
-    return _import_lazily, (f"import {module}", module.split(".")[0])
-
-
-def _import_lazily(statement: str, name: str) -> Any:
-    scope: dict[str, Any] = {"__name__": __name__}
-    exec(f"lazy {statement}", scope)
-    return scope[name]
-
-
-def _same(obj: Any) -> Any:
-    return obj
-
-
-_REDUCERS: dict[type, Callable[[Any, Reference], Any]] = {
-    weakref.ref: _reduce_weak,
-    typing.ParamSpecArgs: _reduce_arguments,
-    typing.ParamSpecKwargs: _reduce_arguments,
-}
-if sys.version_info >= (3, 14):
-    _REDUCERS[typing.ForwardRef] = _reduce_forward
-if sys.version_info >= (3, 15):
-    _REDUCERS[types.LazyImportType] = _reduce_lazy_import
+def fill_module(module: types.ModuleType, attributes: dict[str, Any]) -> None:
+    vars(module).update(attributes)
+    vars(module)["__builtins__"] = builtins

@@ -9,6 +9,7 @@ import errno
 import os
 import reprlib
 import sys
+from pickle import PicklingError
 
 _PATH_LIMIT = 160
 _FIRST_SENTENCE = "This object exceeds the maximum recursion depth. It may contain itself recursively."
@@ -24,6 +25,10 @@ class EncodeError(FastserError, TypeError):
 
 class DecodeError(FastserError, ValueError):
     """The data is not a whole, well-formed frame."""
+
+
+class DefinitionWarning(UserWarning):
+    """A frame carries a function or class whose definition differs from that of the same name here."""
 
 
 class DepthError(FastserError, RecursionError):
@@ -96,6 +101,11 @@ def cannot_pack(path: str | None, type_name: str, reason: object) -> EncodeError
 def cannot_pickle(path: str | None, type_name: str, reason: Exception) -> EncodeError:
     remedy = "leave it out in __getstate__, or register a hook for its class (fastser.register)"
     return cannot_pack(path, type_name, f"{_reason(reason)}; {remedy}")
+
+
+def not_found_by_name(obj: object, name: str | None) -> PicklingError:
+    name = name or getattr(obj, "__qualname__", None) or getattr(obj, "__name__", "")
+    return PicklingError(f"it is not the object that is found as {getattr(obj, '__module__', None)}.{name}")
 
 
 def needs_fallback(path: str | None, type_name: str) -> EncodeError:
@@ -469,6 +479,19 @@ def not_an_array_type(dtype: object) -> TypeError:
 
 
 # --- the interpreter ---------------------------------------------------------------------------------------------------
+
+
+def other_definition(name: str, packed: bytes, own: bytes) -> str:
+    """The text of a DefinitionWarning."""
+    return (
+        f"{name} was packed with another definition ({packed.hex()[:12]}) than {name} has here ({own.hex()[:12]}): "
+        "what was packed is used, and is not an instance of what is here, nor equal to it"
+    )
+
+
+def definition_not_here(name: str, is_other: bool, reason: str) -> LookupError:
+    found = f"{name} is defined differently here" if is_other else f"there is no {name} here"
+    return LookupError(f"{found}, and its definition was not carried: {reason}")
 
 
 def code_of_another_python(version: tuple[int, int]) -> RuntimeError:

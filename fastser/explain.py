@@ -17,7 +17,7 @@ import numpy as np
 from fastser import errors, locate
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dumps import pack
-from fastser.fallback import _REFUSALS as REFUSALS, Plan, declined, reduce, reference
+from fastser.fallback import Plan, declined, reduce, reference
 from fastser.hooks import MAPPINGS
 from fastser.locate import Part, Parts, Word
 
@@ -51,7 +51,7 @@ class Explanation:
     type_name : str
         Their class.
     plan : str
-        "native"; "FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE" or "PICKLE" as docs/explain.md tells; "REF" for objects
+        "native"; "FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE" or "VALUE" as docs/explain.md tells; "REF" for objects
         met before.
     reason : str
         Why it is this plan.
@@ -90,9 +90,9 @@ class Explanation:
         return [failure for node in self.nodes() for failure in node._failures]
 
     @property
-    def pickled(self) -> "list[Explanation]":
-        """The nodes, this one and those below, whose parts fall to pickle."""
-        return [node for node in self.nodes() if node.plan == "PICKLE"]
+    def by_value(self) -> "list[Explanation]":
+        """The nodes, this one and those below, whose parts go by value, through cloudpickle."""
+        return [node for node in self.nodes() if node.plan == "VALUE"]
 
     def nodes(self) -> "Iterator[Explanation]":
         """This node and all below it, each before its children."""
@@ -421,14 +421,14 @@ class _Walk:
     def decide(self, obj: Any, made: int) -> tuple[str, str, Iterator[Part] | None]:
         """The plan of an object, why, and its parts if it is not packed as one."""
         if type(obj) is np.ndarray and obj.dtype.hasobject and obj.dtype.names:
-            return "PICKLE", "an array whose records hold objects", None
+            return "REDUCE", "an array whose records hold objects", None
         if self.parts.native(obj):
             flat = id(type(obj)) in _UNITS or (type(obj) is np.ndarray and obj.dtype != object)
             return "native", "", None if flat else self.parts.of(obj)
         plan = self.parts.plan(type(obj))
         kind, reason = plan.kind, plan.reason
         if id(obj) in self.units:
-            return "PICKLE", "it contains itself, and track_refs is off", None
+            return kind, "it contains itself, so that identity is kept in it", None
         if kind == "REFERENCE":
             return self.refer(obj, reason)
         if kind in ("REDUCE", "HOOK"):
@@ -441,7 +441,7 @@ class _Walk:
     def refer(self, obj: Any, reason: str, name: str | None = None) -> tuple[str, str, None]:
         with suppress(Exception):  # pack tells
             if reference(obj, self.fallback, name) is None:
-                return "PICKLE", "by value: it cannot be imported, or is not to be", None
+                return "VALUE", "it cannot be imported, or is not to be", None
         return "REFERENCE", reason, None
 
     def name_of(self, maker: Any) -> tuple[str, str] | None:
@@ -465,8 +465,8 @@ class _Walk:
                 return plan.kind, plan.reason, self.parts.by_plan(obj, plan)
             reduced = reduce(obj)
         except Exception as error:
-            if plan.kind == "REDUCE" and isinstance(error, REFUSALS) and self.fallback == "cloudpickle":
-                return "PICKLE", f"its reducer refuses: {_text(error)}", None
+            if plan.kind == "REDUCE" and self.fallback == "cloudpickle":
+                return "VALUE", f"its reducer refuses: {_text(error)}", None
             return plan.kind, plan.reason, None  # pack tells
         if isinstance(reduced, str):
             return self.refer(obj, "its reducer gives its name", reduced)

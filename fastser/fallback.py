@@ -1,13 +1,13 @@
 """What to do with the objects of a class that the compiled core does not know.
 
 `plan` decides once per class; the core carries the decision out for every instance. In this order: what a class says about
-itself through the default object protocol (its fields), a reference by name, what its reducer returns, and pickle as a whole.
+itself through the default object protocol (its fields), a reference by name, what its reducer returns, and what cloudpickle's do.
 """
 
 import builtins
 import copyreg
 import dataclasses
-import io
+import inspect
 import pickle
 import sys
 import types
@@ -22,17 +22,14 @@ import numpy as np
 
 from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in
 
-Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE", "PICKLE"]
-
-# What pickle raises on meeting what only cloudpickle can carry: functions and classes that cannot be imported by name
-# (PicklingError, or AttributeError for local ones), modules, cells, code and views of dicts (TypeError).
-_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE"]
 
 # The bits that tell what a reducer returned beside a callable and its arguments.
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
 
 _OWN_PROTOCOL = "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__"
-_CONSTANTS = {type(None): "NoneType", type(...): "EllipsisType", type(NotImplemented): "NotImplementedType"}
+# The interpreter's own types, many of which say that they are of builtins.
+_OWN_TYPES = {found: name for name, found in vars(types).items() if type(found) is type}
 # Beside classes and modules, whose own classes may be subclasses.  Sentinels came with Python 3.15.
 _FOUND_BY_NAME = (types.FunctionType, *(getattr(builtins, name) for name in ("sentinel",) if hasattr(builtins, name)))
 _NOTHING = object()
@@ -53,7 +50,7 @@ class Plan(NamedTuple):
     ----------
     kind : str
         "FIELDS": the names and values of its fields. "ROWS": a named tuple, its items. "HOOK": what a registered function
-        returns. "REFERENCE": module and name. "REDUCE": what its reducer returns. "PICKLE": one unit, pickled.
+        returns. "REFERENCE": module and name, or by value. "REDUCE": what its reducer returns.
     reason : str
         For `explain`.
     slots : tuple of (str, descriptor)
@@ -99,6 +96,8 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):
         return Plan("REDUCE", "it is a buffer")
+    if cls in OWN_REDUCERS:
+        return Plan("REDUCE", "it has a reducer here")
     if _is_namedtuple(cls):
         return Plan("ROWS", "a named tuple")
     obstacle = _customised(cls)
@@ -192,8 +191,8 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
         if by_value:
             return None
         raise pickle.PicklingError(f"it is not the module that is imported as {obj.__name__}")
-    if isinstance(obj, type) and obj in _CONSTANTS:
-        return "types", _CONSTANTS[obj]
+    if type(obj) is type and obj in _OWN_TYPES:
+        return "types", _OWN_TYPES[obj]
     if name is None:
         name = getattr(obj, "__qualname__", None) or obj.__name__
     if by_value and "<" in name:  # <locals> or <lambda>
@@ -266,6 +265,28 @@ def _registered_by_value() -> Iterable[str]:
     return () if cloudpickle is None else cloudpickle.list_registry_pickle_by_value()
 
 
+@dataclasses.dataclass(frozen=True)
+class Definitions:
+    """How functions and classes go by value.
+
+    Parameters
+    ----------
+    values : bool
+        Whether a reader is to use its own only where they refer to equal values too, and functions never.
+    refused : str, optional
+        Why one could not be carried: all that are found by their names go by these, and a digest of their definition.
+    """
+
+    values: bool = False
+    refused: str | None = None
+
+    def __call__(self) -> Any:
+        # Not at the top: plain data need not wait for cloudpickle.
+        from fastser.by_value import ByValue
+
+        return ByValue(self.values, self.refused)
+
+
 # --- reducers ----------------------------------------------------------------------------------------------------------
 
 
@@ -316,8 +337,48 @@ def _reduce_weak_set(weak: "weakref.WeakSet[Any]") -> Any:
     return weakref.WeakSet, (list(weak),)
 
 
+def _reduce_weak_mapping(mapping: Any) -> Any:
+    return type(mapping), (), None, None, iter(list(mapping.items()))
+
+
 # What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
-OWN_REDUCERS: dict[type, Any] = {memoryview: _reduce_view, weakref.WeakSet: _reduce_weak_set}
+OWN_REDUCERS: dict[type, Any] = {
+    memoryview: _reduce_view,
+    weakref.WeakSet: _reduce_weak_set,
+    weakref.WeakKeyDictionary: _reduce_weak_mapping,
+    weakref.WeakValueDictionary: _reduce_weak_mapping,
+    # Each is one object, which dataclasses look for.
+    type(dataclasses.MISSING): lambda _: "MISSING",
+    type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
+    type(getattr(dataclasses, "_HAS_DEFAULT_FACTORY")): lambda _: "_HAS_DEFAULT_FACTORY",
+    type(getattr(dataclasses, "_FIELD")): lambda kind: kind.name,
+}
+
+
+def names_in(code: types.CodeType) -> Iterator[str]:
+    """What code may find among globals: names of attributes are among them."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if type(constant) is types.CodeType:
+            yield from names_in(constant)
+
+
+def check_new(cls: type, new: Any, count: int) -> None:
+    """Check that ``cls.__new__`` takes so many arguments, where it is Python code: no reader could make the object otherwise.
+
+    Raises
+    ------
+    pickle.PicklingError
+        It does not.
+    """
+    code = new.__code__
+    required = code.co_argcount - len(new.__defaults__ or ()) - 1
+    takes_more = bool(code.co_flags & 0x04)  # *args
+    missing = [name for name in code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount] if name not in (new.__kwdefaults__ or {})]
+    if count < required or missing or (count > code.co_argcount - 1 and not takes_more):
+        raise pickle.PicklingError(
+            f"its class makes objects by a __new__ that takes other arguments than {count}: give it a __getnewargs__ or a __reduce__"
+        )
 
 
 def take_apart(obj: Any, reduced: Any) -> str | Reduced:
@@ -340,6 +401,9 @@ def take_apart(obj: Any, reduced: Any) -> str | Reduced:
             raise pickle.PicklingError(f"its reducer returned {name} without a tuple and a dict of arguments")
     if name == "__newobj__":
         parts, call, arguments = NEW, arguments[0], arguments[1:]
+        new = inspect.getattr_static(call, "__new__")
+        if type(new) is staticmethod and type(new.__func__) is types.FunctionType:
+            check_new(call, new.__func__, len(arguments))
     if not callable(call) or not (setter is None or callable(setter)):
         raise pickle.PicklingError("its reducer returned something to call that cannot be called")
     for found in (items, pairs):
@@ -383,77 +447,3 @@ def view_again(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:
     if 0 in shape:  # cast takes no such shapes
         return np.empty(shape, format).data
     return view.cast(format, list(shape))  # type: ignore[call-overload, no-any-return]
-
-
-# --- pickle ------------------------------------------------------------------------------------------------------------
-
-
-def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Pickle one object by protocol 5, with its large buffers out of band.
-
-    Parameters
-    ----------
-    obj : object
-    mode : {"cloudpickle", "pickle"}
-        "cloudpickle" carries by value what no importable module holds; it is several times slower than pickle, so it is asked
-        only for functions and classes, when pickle refuses, or when it names what another process would not find.
-
-    Returns
-    -------
-    payload : bytes
-    buffers : list of pickle.PickleBuffer
-
-    Raises
-    ------
-    Exception
-        Whatever the object's own methods, pickle or cloudpickle raise; when both refuse, cloudpickle's error, since it names
-        the obstacle that is left once everything is done that can be.
-    """
-    if mode == "pickle":
-        return _by_pickle(obj)
-    if isinstance(obj, (type, types.FunctionType)):
-        try:
-            return _by_value(obj)
-        except Exception:
-            # What cannot go by value (a class with a lock among its attributes, say) may still go by reference.
-            with suppress(Exception):
-                return _by_pickle(obj)
-            raise
-    if _registered_by_value():
-        return _by_value(obj)
-    try:
-        payload, buffers = _by_pickle(obj)
-    except _REFUSALS:
-        if isinstance(obj, io.IOBase):
-            raise  # cloudpickle would take a text file for its text
-        payload = None
-    if payload is None:
-        return _by_value(obj)
-    if b"__main__" in payload:
-        # The same: what cannot go by value goes by reference.
-        with suppress(Exception):
-            return _by_value(obj)
-    return payload, buffers
-
-
-def unpickle_object(payload: Any, buffers: Iterable[Any]) -> Any:
-    """Load what `pickle_object` returned; `buffers` are views, in the same order, and are not copied."""
-    return pickle.loads(payload, buffers=buffers)
-
-
-def _by_pickle(obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    buffers: list[pickle.PickleBuffer] = []
-    return pickle.dumps(obj, protocol=5, buffer_callback=buffers.append), buffers
-
-
-def _by_value(obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    # Not at the top: plain data need not wait for cloudpickle.
-    from fastser import by_value
-
-    buffers: list[pickle.PickleBuffer] = []
-    try:
-        return by_value.dumps(obj, reference, buffers.append), buffers
-    except pickle.PicklingError as error:
-        if isinstance(error.__cause__, RecursionError):  # as cloudpickle words it
-            raise error.__cause__ from None
-        raise

@@ -6,8 +6,11 @@ the ones that went wrong.
 """
 
 import datetime
+import functools
 import pickle
+import types
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -51,7 +54,7 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
     """
     if root is target:
         return "$"
-    parts = Parts(hooks)
+    parts = Parts(hooks, into_definitions=True)
     line = _Line(root, parts.of(root))
     seen = {id(root): root}  # alive, lest another object takes the address
     makers = [0] if parts.made(root) else []  # which containers of the line make their parts anew
@@ -195,24 +198,27 @@ class Parts:
     ----------
     hooks : Hooks
         Those in force.
+    into_definitions : bool
+        Whether functions, classes and modules that go by value have parts.
     """
 
-    def __init__(self, hooks: Hooks = PROCESS) -> None:
+    def __init__(self, hooks: Hooks = PROCESS, into_definitions: bool = False) -> None:
         self._hooks = hooks
+        self._into_definitions = into_definitions
         self._plans: dict[int, tuple[type, fallback.Plan]] = {}
 
     def native(self, obj: object) -> bool:
         return id(type(obj)) in NATIVES
 
     def plan(self, cls: type) -> fallback.Plan:
-        """The plan of a class that is not native; PICKLE where asking it raises."""
+        """The plan of a class that is not native; REDUCE where asking it raises."""
         known = self._plans.get(id(cls))
         if known is not None:
             return known[1]
         try:
             plan = fallback.plan(cls, self._hooks)
         except Exception as error:
-            plan = fallback.Plan("PICKLE", f"its class cannot be asked: {type(error).__name__}")
+            plan = fallback.Plan("REDUCE", f"its class cannot be asked: {type(error).__name__}")
         self._plans[id(cls)] = cls, plan
         return plan
 
@@ -238,8 +244,8 @@ class Parts:
         if plan.kind == "HOOK":
             return _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
-            return _guarded(_reduced(obj))
-        return None
+            return _guarded((_WRAPPERS.get(type(obj)) or _reduced)(obj))
+        return _guarded(_definition(obj)) if self._into_definitions else None
 
     def _hooked(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
         assert plan.hook is not None
@@ -296,6 +302,38 @@ def reduced_parts(reduced: fallback.Reduced) -> Iterator[Part]:
         yield reduced.state, nothing if type(reduced.state) is dict else attribute, "state"
     if reduced.parts & fallback.SETTER:
         yield reduced.setter, attribute, "state_setter"
+
+
+def _definition(obj: Any) -> Iterator[Part]:
+    """What a function, a class or a module that goes by value holds."""
+    if fallback.reference(obj, "cloudpickle") is not None:
+        return
+    if type(obj) is types.FunctionType:
+        names = dict.fromkeys(fallback.names_in(obj.__code__))
+        yield from ((obj.__globals__[name], _global, name) for name in names if name in obj.__globals__)
+        for i, cell in enumerate(obj.__closure__ or ()):
+            with suppress(ValueError):  # it is empty
+                yield cell.cell_contents, attribute, f"__closure__[{i}].cell_contents"
+        for name, value in (("__defaults__", obj.__defaults__), ("__kwdefaults__", obj.__kwdefaults__)):
+            yield value, attribute, name
+    elif isinstance(obj, type):
+        yield from ((base, attribute, f"__bases__[{i}]") for i, base in enumerate(obj.__bases__))
+    yield from ((value, value_of, name) for name, value in list(vars(obj).items()) if name not in ("__dict__", "__weakref__"))
+
+
+def _attributes_of(*names: str) -> Callable[[Any], Iterator[Part]]:
+    return lambda obj: ((value, attribute, name) for name, value in _attributes(obj, *names))
+
+
+# What only cloudpickle takes apart, and holds something.
+_WRAPPERS: dict[type, Callable[[Any], Iterator[Part]]] = {
+    property: _attributes_of("fget", "fset", "fdel"),
+    classmethod: _attributes_of("__func__"),
+    staticmethod: _attributes_of("__func__"),
+    types.CellType: _attributes_of("cell_contents"),
+    type(functools.lru_cache(print)): _attributes_of("__wrapped__"),
+    types.MappingProxyType: lambda mapping: pairs(mapping),
+}
 
 
 def _items(sequence: Any) -> Iterator[Part]:
@@ -371,6 +409,10 @@ def index(i: Any) -> str:
 
 def attribute(name: Any) -> str:
     return f".{name}"
+
+
+def _global(name: Any) -> str:
+    return f".__globals__[{name!r}]"
 
 
 def maker(role: Any) -> str:

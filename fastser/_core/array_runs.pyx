@@ -11,7 +11,7 @@ from fastser._core.columns cimport Body
 from fastser._core.copy cimport fastser_copy_short
 from fastser._core.dtypes cimport describe
 from fastser._core.encoder cimport *
-from fastser._core.units cimport encode_units
+from fastser._core.calls cimport encode_each
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
@@ -195,7 +195,7 @@ cdef int encode_arrays(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     if fastser_dtype_code(<PyObject*> descr) == DTYPE_OBJECT or type_num == STRING_DTYPE:
         return encode_object_arrays(e, items, n)
     if not dtype_is_native(descr):
-        return encode_units(e, items, n)
+        return encode_each(e, items, n, True)
     if n == 1 or size >= ARRAY_BODY_MIN:
         write_tag(e, TAG_ARRAY)
         write_layout(e, items[0])
@@ -314,8 +314,7 @@ cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, size = fastser_descr_itemsize(<PyObject*> descr)
     cdef char* at
     if (describe(descr) if size == 0 else dtype_is_native(descr) or None) is None:
-        e.numbers += n
-        return encode_units(e, items, n)
+        return encode_each(e, items, n, False)
     write_tag(e, TAG_SCALAR)
     write_dtype(e, descr)
     at = room(buffer_extend(&e.columns.data, n * size))

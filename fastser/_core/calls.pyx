@@ -7,23 +7,24 @@ is written again, and the outer one yields to the inner one, as with pickle.
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
+from libc.string cimport memset
 
 from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.globals cimport encode_reference, write_callable
 from fastser._core.kinds cimport is_frozen, kinds_import
-from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.memo cimport Memo, MemoEntry, memo_entry, memo_release
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ClassPlan, look_up
-from fastser._core.reducers cimport Reduced, reduce, remade
+from fastser._core.reducers cimport Reduced, apart, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
-from fastser._core.units cimport encode_memory, encode_unit, path_of
+from fastser._core.memory cimport encode_memory, path_of
 
 import pickle as _pickle
 
-from fastser import errors as _errors, fallback as _fallback
+from fastser import errors as _errors
 
 cnp.import_array()
 kinds_import()
@@ -31,14 +32,38 @@ kinds_import()
 cdef object _templates = "string.templatelib"    # imported by whoever has one of its objects
 cdef object _buffer_class = _pickle.PickleBuffer
 
-# What pickle raises on what only cloudpickle can carry.
+# What reducers raise for what they will not take apart.
 cdef tuple _refusals = (_pickle.PicklingError, AttributeError, TypeError)
 
 
+cdef object answered(Encoder* e, PyObject* o):
+    """What an object was taken apart to in this call already, by its reducer or its hook; None where nobody was asked."""
+    cdef MemoEntry* entry = memo_entry(&e.asked, o)
+    if entry == NULL:
+        raise MemoryError()
+    return None if entry.value < 0 else (<list> e.answers)[entry.value]
+
+
+cdef int answer(Encoder* e, PyObject* o, object found) except -1:
+    """Keep it, and the object: nobody is asked twice, however often the walk begins."""
+    cdef MemoEntry* entry = memo_entry(&e.asked, o)
+    if entry == NULL:
+        raise MemoryError()
+    if e.answers == NULL:
+        e.answers = new_list(0)
+    entry.value = len(<list> e.answers)
+    (<list> e.answers).append(found)
+    (<list> e.answers).append(<object> o)
+    return 0
+
+
 cdef object reduced(Encoder* e, PyObject* o):
-    """What the reducer of an object returned: parts, or a name; None where it refuses and a pickle may know better."""
+    """What the reducer of an object returned: a Reduced or a name; an exception where it refuses and cloudpickle may know better."""
     if not e.careful:
         stop(e, STOP_CAREFUL)
+    found = answered(e, o)
+    if found is not None and found is not NotImplemented:
+        return found
     if is_frozen(fastser_type(o)):
         found = remade(o)
     else:
@@ -47,12 +72,11 @@ cdef object reduced(Encoder* e, PyObject* o):
         except RecursionError as error:
             raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
         except Exception as error:
-            if isinstance(error, _refusals) and e.fallback == FALLBACK_CLOUDPICKLE:
-                return None
-            if isinstance(error, _refusals):
-                raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), error) from error
-            raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
-    keep(e, found)
+            if isinstance(error, _refusals) and not isinstance(error, _errors.FastserError):
+                found = error
+            else:
+                raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+    answer(e, o, found)
     return found
 
 
@@ -63,17 +87,85 @@ cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1:
             return stop(e, STOP_CAREFUL)
         return encode_memory(e, o)
     found = reduced(e, o)
-    if found is None:
-        return encode_unit(e, o)
-    if type(found) is str:
-        return encode_reference(e, o, found)
-    encode_reduced(e, &o, 1, 1, [found], plan is not None and plan.has_setstate)
+    if type(found) is Reduced:
+        encode_reduced(e, &o, 1, 1, [found], plan is not None and plan.has_setstate)
+        return 0
+    if type(found) is not str:
+        return encode_by_value(e, o, None, found)
+    if not encode_reference(e, o, found):
+        return encode_by_value(e, o, found, None)
     return 0
+
+
+cdef int encode_each(Encoder* e, PyObject** items, Py_ssize_t n, bint numbered) except -1:
+    cdef Py_ssize_t i
+    if numbered:
+        e.numbers -= n
+        unnumber_run(e, items, n)
+    if n > 1:
+        write_tag(e, TAG_GENERIC)
+    for i in range(n):
+        if not e.track or known_prefix(e, &items[i], 1) == 0:
+            encode_call(e, items[i], None)
+        else:
+            write_reference(e, items[i])
+    return 0
+
+
+cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) except -1:
+    cdef object found, parts
+    cdef Reduced made
+    if not e.careful:
+        return stop(e, STOP_CAREFUL)
+    if e.fallback != FALLBACK_CLOUDPICKLE:
+        if refusal is not None and e.fallback == FALLBACK_PICKLE:
+            raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), refusal) from refusal
+        raise _errors.needs_fallback(path_of(e, o), _errors.type_name(<object> o))
+    if not e.track:
+        return encode_tracked(e, o)
+    found = answered(e, o)
+    if type(found) is not Reduced:
+        if e.by_value == NULL:
+            parts = (<object> e.make_by_value)()
+            fastser_incref(<PyObject*> parts)
+            e.by_value = <PyObject*> parts
+        try:
+            parts = (<object> e.by_value).reduce(<object> o, name)
+            found = None if parts is None else apart(<object> o, parts)
+        except RecursionError as error:
+            raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
+        except Exception as error:
+            raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+        if type(found) is not Reduced:
+            if refusal is None:
+                refusal = _errors.not_found_by_name(<object> o, name)
+            raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), refusal) from refusal
+        made = <Reduced> found
+        made.lenient = (<object> e.by_value).is_lenient(<object> o)
+        made.lenient_setter = True
+        answer(e, o, made)
+    encode_reduced(e, &o, 1, 1, [found], False)
+    return 0
+
+
+cdef int encode_tracked(Encoder* e, PyObject* o) except -1:
+    cdef Memo around = e.memo
+    cdef int acyclic = e.acyclic
+    memset(&e.memo, 0, sizeof(Memo))
+    e.track = 1
+    e.acyclic = 0
+    try:
+        return e.walk_value(e, o)
+    finally:
+        memo_release(&e.memo)
+        e.memo = around
+        e.acyclic = acyclic
+        e.track = 0
 
 
 cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, ClassPlan plan) except -1:
     cdef list found = []
-    cdef object answer
+    cdef object one
     cdef Reduced first = None, other
     cdef Py_ssize_t i, distinct
     if type(<object> items[0]) is _buffer_class:
@@ -84,10 +176,10 @@ cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssiz
     if not is_worth_it(distinct, n):
         return 0
     for i in range(distinct):
-        answer = reduced(e, items[i])
-        if answer is None or type(answer) is str:
+        one = reduced(e, items[i])
+        if type(one) is not Reduced:
             break
-        other = <Reduced> answer
+        other = <Reduced> one
         if i == 0:
             first = other
         elif other.call is not first.call or other.parts != first.parts or other.setter is not first.setter:
@@ -108,7 +200,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     cdef int kind = template_kind(items[0], first)
     descend(e, items[0])
     if not e.track:
-        number_run(e, items, k)
+        note_path(e, items, k)
     write_concat(e, k, n)
     e.instances = 1
     if kind >= 0:
@@ -119,11 +211,11 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         write_tag(e, TAG_CALL)
         write_varint(e, parts)
         write_callable(e, <PyObject*> first.call)
-    e.strict += 1
-    e.called += 1
+    e.strict += not first.lenient
+    e.called += not first.lenient
     write_arguments(e, k, found)
-    e.strict -= 1
-    e.called -= 1
+    e.strict -= not first.lenient
+    e.called -= not first.lenient
     if number_made(e, items, k):
         blocks_leave(e, mark)
         ascend(e, items, k, True)
@@ -135,7 +227,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     if parts & PART_DICT_ITEMS:
         write_sequences(e, [(<Reduced> one).keys for one in found], [(<Reduced> one).values for one in found])
     if parts & PART_STATE:
-        strict_state = has_setstate or parts & PART_SETTER
+        strict_state = has_setstate or (parts & PART_SETTER and not first.lenient_setter)
         e.strict += strict_state
         e.called += strict_state
         write_column(e, [(<Reduced> one).state for one in found])
@@ -168,10 +260,18 @@ cdef Py_ssize_t distinct_run(Encoder* e, PyObject** items, Py_ssize_t k) except 
     return k
 
 
+cdef int note_path(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
+    """Objects of a tree that have no numbers before their arguments are written."""
+    number_run(e, items, k)
+    e.numbers -= k
+    return 0
+
+
 cdef bint number_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     """Number objects whose arguments are written; whether the only one was written among them, and yields to that."""
     cdef MemoEntry* entry
     if not e.track:
+        e.numbers += k
         if k == 1:
             write_varint(e, 0)
         return False
@@ -257,20 +357,24 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
     if not is_worth_it(k, n):
         return 0
     for i in range(k):
-        try:
-            payload = hook.encode(<object> items[i])
-        except Exception as error:
-            raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
-        if payload is NotImplemented:
+        payload = answered(e, items[i])
+        if payload is None:
+            try:
+                payload = hook.encode(<object> items[i])
+            except Exception as error:
+                raise _errors.cannot_pack(path_of(e, items[i]), _errors.type_name(<object> items[i]), error) from error
+            payload = NotImplemented if payload is NotImplemented else (payload,)
+            answer(e, items[i], payload)
+        if type(payload) is not tuple:
             break
-        payloads.append(payload)
+        payloads.append((<tuple> payload)[0])
     k = len(payloads)
     if not is_worth_it(k, n):
         return 0
     keep(e, payloads)
     descend(e, items[0])
     if not e.track:
-        number_run(e, items, k)
+        note_path(e, items, k)
     write_concat(e, k, n)
     e.flags |= FLAG_FOREIGN
     e.instances = 1

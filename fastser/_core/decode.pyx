@@ -21,7 +21,7 @@ from fastser._core.leaf_runs cimport (
     LeafRun, constant_of, decode_text, open_leaf_run, read_leaf_run, read_leaves, read_truths,
 )
 from fastser._core.rebuild cimport rebuild_decimals, rebuild_uuids, rebuild_zones
-from fastser._core.rebuild_calls cimport rebuild_arrow, rebuild_calls, rebuild_hooked, rebuild_memory, rebuild_pickles, rebuild_templates
+from fastser._core.rebuild_calls cimport rebuild_arrow, rebuild_calls, rebuild_hooked, rebuild_memory, rebuild_templates
 from fastser._core.rebuild_instances cimport rebuild_instances, rebuild_named_rows
 from fastser._core.references cimport branches, grow, grows, hide, let_go, new_sequence, number, read_references, set_number, show
 from fastser._core.row_columns cimport CHUNK, Column, columns_free, open_columns, read_columns
@@ -709,8 +709,6 @@ cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1
         return rebuild_templates(d, out, n)
     if tag == TAG_CALL:
         return rebuild_calls(d, out, n)
-    if tag == TAG_PICKLE:
-        return rebuild_pickles(d, out, n)
     if tag == TAG_HOOK:
         return rebuild_hooked(d, out, n)
     if tag == TAG_MEMORY:

@@ -4,18 +4,21 @@ from cpython.object cimport PyObject
 
 from fastser._core.backing cimport back_items
 from fastser._core.capi cimport (
-    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref,
+    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref, fastser_xdecref,
 )
 from fastser._core.columns cimport columns_capacity
 from fastser._core.encode cimport walk
 from fastser._core.encoder cimport *
 from fastser._core.foreign cimport runs_code
+from fastser._core.memo cimport memo_clear
 from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.stack cimport fastser_stack_limit
 
-from fastser import errors as _errors, hooks as _hooks, locate as _locate
+from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, locate as _locate
 
 cdef object _cloudpickle = "cloudpickle"
+cdef object _Definitions = _fallback.Definitions
+cdef object _definitions = _fallback.Definitions()
 cdef object _process = _hooks.PROCESS
 cdef object _Hooks = _hooks.Hooks
 cdef dict _process_hooks = _hooks.PROCESS.by_name
@@ -38,12 +41,19 @@ cdef Encoder* take_encoder() except NULL:
     return e
 
 
+cdef inline void forget(PyObject** held) noexcept:
+    cdef PyObject* o = held[0]
+    held[0] = NULL
+    fastser_xdecref(o)
+
+
 cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
     global _pool, _pooled
     encoder_clear(e)
-    if e.whole != NULL:
-        fastser_decref(e.whole)
-        e.whole = NULL
+    forget(&e.whole)
+    forget(&e.answers)
+    forget(&e.by_value)
+    memo_clear(&e.asked)
     # An integer of one byte in the frame took eight of scratch.
     if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
         encoder_free(e)
@@ -124,6 +134,8 @@ cdef int fallback_code(object fallback) except -1:
         return FALLBACK_CLOUDPICKLE
     if fallback == "pickle":
         return FALLBACK_PICKLE
+    if type(fallback) is _Definitions:
+        return FALLBACK_CLOUDPICKLE
     raise _errors.bad_option("fallback", "'cloudpickle', 'pickle' or None", fallback)
 
 
@@ -134,6 +146,7 @@ cdef Encoder* encode_columns(object obj, bint track_refs, Py_ssize_t max_depth, 
     if hooks is not None and type(hooks) is not _Hooks:
         raise _errors.bad_option("hooks", "a Hooks or None", hooks)
     e = take_encoder()
+    e.make_by_value = <PyObject*> (fallback if type(fallback) is _Definitions else _definitions)
     e.hooks = NULL
     if hooks is not None:
         e.hooks = <PyObject*> hooks

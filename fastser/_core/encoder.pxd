@@ -92,7 +92,11 @@ cdef struct Encoder:
     Py_ssize_t class_count
     int instances             # there are instances of users' classes
     PyObject* hooks           # a registry that holds any, or NULL; borrowed
-    PyObject* whole           # a dict of the instances, by address, that a tree packs as one pickle; or NULL; strong
+    PyObject* whole           # a dict of the instances, by address, in which a tree keeps identity; or NULL; strong
+    Memo asked                # addresses of objects whose reducers or hooks were asked, to indices of `answers`
+    PyObject* answers         # a list of what they returned, each before its object, or NULL; strong; kept when the walk starts again
+    PyObject* by_value        # the reducers of what goes by value, or NULL; strong; kept as well
+    PyObject* make_by_value   # what makes these; borrowed
     PyObject* descriptions    # a dict of dtypes' descriptions to their numbers, or NULL; strong
     int singly                # containers and instances are written one by one
     int recursive             # tuples and frozensets are calls, as pickle writes them when they lead back to themselves
@@ -181,6 +185,7 @@ cdef inline void encoder_free(Encoder* e) noexcept nogil:
     buffer_release(&e.spans)
     memo_release(&e.dtypes)
     memo_release(&e.classes)
+    memo_release(&e.asked)
     shapes_release(&e.shapes)
     buffer_release(&e.blocks)
     buffer_release(&e.pairs)

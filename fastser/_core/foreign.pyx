@@ -4,7 +4,7 @@ cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 
-from fastser._core.calls cimport encode_call, encode_calls, encode_hooked
+from fastser._core.calls cimport encode_by_value, encode_call, encode_calls, encode_hooked, encode_tracked
 from fastser._core.capi cimport fastser_none, fastser_type
 from fastser._core.encoder cimport *
 from fastser._core.instances cimport encode_instance, encode_instance_run, encode_row_run
@@ -13,7 +13,7 @@ from fastser._core.plans cimport *
 from fastser._core.globals cimport encode_reference
 from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
 from fastser._core.tags cimport *
-from fastser._core.units cimport encode_arrow, encode_unit, path_of
+from fastser._core.memory cimport encode_arrow, path_of
 
 from fastser import errors as _errors
 from fastser._core.arrow_data import ArrowData as _ArrowData
@@ -67,8 +67,8 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     cdef object hook
     if known_prefix(e, &o, 1):
         return write_reference(e, o)
-    if e.whole != NULL and <size_t> o in <dict> e.whole:
-        return encode_unit(e, o)
+    if e.whole != NULL and not e.track and <size_t> o in <dict> e.whole:
+        return encode_tracked(e, o)
     if t == _arrow_data:
         return encode_arrow(e, o)
     hook = hook_of(e, t)
@@ -82,12 +82,12 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
         encode_row_run(e, &o, 1, 1, plan)
         return 0
     elif plan.kind == PLAN_REFERENCE:
-        return encode_reference(e, o, None)
+        if not encode_reference(e, o, None):
+            encode_by_value(e, o, None, None)
+        return 0
     elif plan.kind == PLAN_HOOK:
         if encode_hooked(e, &o, 1, 1, plan.hook):
             return 0
-    if plan.kind == PLAN_PICKLE:
-        return encode_unit(e, o)
     return encode_call(e, o, plan)
 
 

@@ -9,7 +9,7 @@ from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.plans cimport *
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
-from fastser._core.units cimport encode_unit, mode_of, number_one, path_of
+from fastser._core.memory cimport number_one, path_of
 
 from fastser import errors as _errors, fallback as _fallback
 
@@ -26,7 +26,13 @@ cdef extern from *:
     PyObject* PyFunction_GetModule(PyObject* o) noexcept     # NULL where its globals have no __name__
 
 
-cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
+cdef object mode_of(Encoder* e):
+    if e.fallback == FALLBACK_NONE:
+        return None
+    return "pickle" if e.fallback == FALLBACK_PICKLE else "cloudpickle"
+
+
+cdef bint encode_reference(Encoder* e, PyObject* o, object name) except -1:
     cdef ClassPlan plan
     cdef object found = None
     cdef object part
@@ -42,29 +48,33 @@ cdef int encode_reference(Encoder* e, PyObject* o, object name) except -1:
         found = ((<object> o).__module__, (<object> o).__name__)
     if found is None or not is_found(o, found[0], found[1]):
         if not e.careful:
-            return stop(e, STOP_CAREFUL)
+            stop(e, STOP_CAREFUL)
         try:
             found = _fallback.reference(<object> o, mode_of(e), name)
         except Exception as error:
             raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
         if found is None:
-            return encode_unit(e, o)
+            return False
     number_one(e, o)
     e.flags |= FLAG_FOREIGN
     write_tag(e, TAG_GLOBAL)
     for part in found:
         if text_append(&e.columns, <PyObject*> part) != TEXT_OK:
-            return text_failed(e)
-    return 0
+            text_failed(e)
+    return True
 
 
 cdef int write_callable(Encoder* e, PyObject* callable) except -1:
     cdef MemoEntry* entry = memo_entry(&e.classes, callable)
+    cdef Py_ssize_t index
     if entry == NULL:
         raise MemoryError()
     if entry.value >= 0:
         return write_varint(e, entry.value + 1)
-    entry.value = e.class_count
+    # It is known by its number once it is complete; met before, in what it holds itself, it is another callable of the frame.
+    index = e.class_count
     e.class_count += 1
     write_varint(e, 0)
-    return e.walk_value(e, callable)
+    e.walk_value(e, callable)
+    memo_entry(&e.classes, callable).value = index    # the table may have moved
+    return 0

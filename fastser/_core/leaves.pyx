@@ -9,7 +9,7 @@ from fastser._core.buffer cimport append_varint, buffer_extend
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body
 from fastser._core.encoder cimport *
-from fastser._core.units cimport encode_units
+from fastser._core.calls cimport encode_each
 from fastser._core.hot_leaves cimport encode_big_ints
 from fastser._core.kinds cimport *
 from fastser._core.scalars cimport *
@@ -35,8 +35,7 @@ cdef int encode_uuids(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         if type(number) is not int or number < 0 or fastser_int_size(<PyObject*> number) > 17 or number >> 128 \
                 or safety not in _safe_uuid:
             # No UUID that its class would make: pickle tells what it is.
-            e.numbers += n
-            return encode_units(e, items, n)
+            return encode_each(e, items, n, False)
     write_tag(e, TAG_UUID)
     write_varint(e, _safe_uuid.index(safety))
     at = <unsigned char*> room(buffer_extend(&e.columns.data, n * 16))
@@ -106,7 +105,7 @@ cdef int encode_zoneinfos(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         # pickle tells by the same method whether a zone is the one that ZoneInfo(key) gives.
         key = (<object> items[i]).key
         if type(key) is not str or not key.isascii() or not (<object> items[i]).__reduce__()[1][1]:
-            return encode_units(e, items, n)
+            return encode_each(e, items, n, True)
     write_tag(e, TAG_ZONEINFO)
     e.flags |= FLAG_FOREIGN    # zones are read by Python code
     for i in range(n):

@@ -8,8 +8,7 @@ cdef enum:
     PLAN_ROWS = 2
     PLAN_REFERENCE = 3
     PLAN_REDUCE = 4
-    PLAN_PICKLE = 5
-    PLAN_HOOK = 6
+    PLAN_HOOK = 5
 
 
 cdef class ClassPlan:

@@ -19,8 +19,7 @@ from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry
 
 from fastser import fallback as _fallback
 
-cdef dict _kinds = {"FIELDS": PLAN_FIELDS, "ROWS": PLAN_ROWS, "REFERENCE": PLAN_REFERENCE, "REDUCE": PLAN_REDUCE, "PICKLE": PLAN_PICKLE,
-                    "HOOK": PLAN_HOOK}
+cdef dict _kinds = {"FIELDS": PLAN_FIELDS, "ROWS": PLAN_ROWS, "REFERENCE": PLAN_REFERENCE, "REDUCE": PLAN_REDUCE, "HOOK": PLAN_HOOK}
 cdef dict _reducers = _copyreg.dispatch_table
 cdef dict _modules = _sys.modules
 cdef str _registry_module = "cloudpickle.cloudpickle"
@@ -233,6 +232,14 @@ cdef ClassPlan make_plan(object cls):
         _plans[<size_t> <PyObject*> cls] = plan
         entry.value = <Py_ssize_t> <size_t> <PyObject*> plan
     return plan
+
+
+def version_of(cls):
+    """An object that stays the same for as long as a class does; a new one each time where that cannot be told."""
+    cdef ClassPlan plan = known_plan(<PyObject*> cls)
+    if plan is None:
+        plan = make_plan(cls)
+    return plan if plan.version else object()
 
 
 cdef PyObject* look_up(object module, object name) noexcept:

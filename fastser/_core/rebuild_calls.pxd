@@ -7,6 +7,5 @@ from fastser._core.decoder cimport Decoder
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_templates(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1
-cdef int rebuild_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1
 cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1

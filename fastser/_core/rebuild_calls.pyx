@@ -286,32 +286,3 @@ cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             raise _errors.cannot_rebuild("Arrow data", error, f"tag {d.at - d.view.tags}") from error
         set_number(d, first + i, out[i])
     return 0
-
-
-cdef int rebuild_pickles(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    cdef Py_ssize_t i, j, first
-    cdef uint64_t count
-    cdef object payload, o
-    cdef list buffers
-    if not d.foreign:
-        return bad(d, "the header to announce pickled parts", "a pickled part")
-    if d.allowed != NULL:
-        raise _errors.unsafe("a pickled part", f"tag {d.at - d.view.tags}")
-    first = number(d, n)
-    for i in range(n):
-        payload = read_memory(d)
-        count = read_varint(d)
-        claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
-        buffers = [read_memory(d) for j in range(<Py_ssize_t> count)]
-        if d.inspect:
-            o = stand_in(d, "a pickled part", NULL)
-        else:
-            user_code_begins(d)
-            try:
-                o = _fallback.unpickle_object(payload, buffers)
-            except Exception as error:
-                raise _errors.cannot_rebuild("a pickled part", error, f"tag {d.at - d.view.tags}") from error
-            user_code_ends(d)
-        out[i] = new_reference(o)
-        set_number(d, first + i, out[i])
-    return 0

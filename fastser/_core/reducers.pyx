@@ -5,10 +5,10 @@ What is as usual is taken apart here; the rest, and all that is to be refused, b
 
 cimport cython
 from cpython.iterator cimport PyIter_Check
-from cpython.object cimport PyCallable_Check, PyObject
+from cpython.object cimport PyCallable_Check, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-from fastser._core.capi cimport fastser_frozendict_type, fastser_type
+from fastser._core.capi cimport fastser_frozendict_type, fastser_in_class, fastser_type
 from fastser._core.tags cimport *
 
 import copyreg as _copyreg
@@ -18,6 +18,8 @@ from fastser import fallback as _fallback
 cdef dict _reducers = _copyreg.dispatch_table
 cdef object _newobj = _copyreg.__newobj__
 cdef frozenset _asked = frozenset(_fallback.OWN_REDUCERS)
+cdef object _function = type(lambda: None)
+cdef str _new = "__new__"
 cdef list _none = []              # never changed
 
 
@@ -36,6 +38,7 @@ cdef object reduce(PyObject* o):
 cdef object apart(object obj, object reduced):
     cdef Reduced made
     cdef object pairs, pair
+    cdef PyObject* new
     cdef Py_ssize_t size
     if type(reduced) is not tuple:
         return unusual(obj, reduced)
@@ -51,6 +54,9 @@ cdef object apart(object obj, object reduced):
         made.call = <object> PyTuple_GET_ITEM(made.arguments, 0)
         if made.call is not type(obj) and (made.call is not obj.__class__ or not hasattr(made.call, "__new__")):
             return unusual(obj, reduced)
+        new = fastser_in_class(<PyTypeObject*> made.call, <PyObject*> _new)
+        if new != NULL and type(<object> new) is staticmethod and type((<object> new).__func__) is _function:
+            _fallback.check_new(made.call, (<object> new).__func__, PyTuple_GET_SIZE(made.arguments) - 1)
         made.skipped = 1
         made.parts = PART_NEW
     elif not PyCallable_Check(made.call) or getattr(made.call, "__name__", None) in ("__newobj__", "__newobj_ex__"):

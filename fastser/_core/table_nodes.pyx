@@ -838,7 +838,7 @@ cdef dict OTHERS = {
     TAG_COMPLEX: "a complex", TAG_SURROGATE_TEXT: "a str with lone surrogates", TAG_UTC: "a time zone",
     TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice", TAG_TEMPLATE: "a template string",
     TAG_GLOBAL: "a class or another object that is found by its name", TAG_CALL: "an object that its own reducer makes",
-    TAG_PICKLE: "a pickled object", TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer", TAG_ARROW: "Arrow data as a value",
+    TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer", TAG_ARROW: "Arrow data as a value",
 }
 
 

@@ -101,10 +101,10 @@ cdef enum:
     TAG_OBJECT_ARRAY = 52 # dtype, order, ndim, shape, items(n * size)
     TAG_SCALAR = 53       # dtype, one of data: n times itemsize
 
-    # What runs Python code when it is read; numbered (calls and hooks once they are made).
+    # What runs Python code when it is read; numbered (calls, templates and hooks once they are made).
     TAG_GLOBAL = 54       # n times two of text: module, qualified name (empty: the module itself)
     TAG_CALL = 55         # varint parts, callable, arguments, then what the parts tell of
-    TAG_PICKLE = 56       # n times: body, varint number of buffers, that many bodies
+    TAG_TEMPLATE = 56     # varint kind, arguments as of CALL
     TAG_HOOK = 57         # one of text: name, then items(n)
     TAG_MEMORY = 58       # n bodies: what was a PickleBuffer
     TAG_ARROW = 59        # items(n): descriptions; then n times: varint number of buffers, that many bodies
@@ -119,7 +119,6 @@ cdef enum:
     TAG_OPTIONAL = 66     # value, bits(n), items(n): where the bit is 0 the item is that value
 
     TAG_FROZENDICT = 67   # n frozendicts, as DICT or RECORDS has n dicts; numbered
-    TAG_TEMPLATE = 68     # varint kind, arguments as of CALL; numbered once made
 
     TAG_SMALL_INT = 128   # 128 + v stands for the integer v in 0..127, n must be 1
 

@@ -97,7 +97,7 @@ def _referred(fn: types.FunctionType) -> Iterator[Any]:
             yield cell.cell_contents
         except ValueError:  # not assigned yet
             raise _Changeable from None
-    for name in _names(fn.__code__):
+    for name in fallback.names_in(fn.__code__):
         if name in fn.__globals__:
             yield fn.__globals__[name]
     yield from getattr(fn, "__type_params__", ())
@@ -121,11 +121,3 @@ def _unfolded(parts: Iterable[Any]) -> Iterator[Any]:
         if isinstance(part, _GENERIC):
             origin = typing.get_origin(part)
             yield from _unfolded((*part.__args__, *getattr(part, "__metadata__", ()), origin if isinstance(origin, type) else None))
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """What may be global: names of attributes are among them."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if type(constant) is types.CodeType:
-            yield from _names(constant)

@@ -1,4 +1,4 @@
-"""What is packed without a look inside: objects that are pickled as one unit, and the memory of buffers."""
+"""What is packed without a look inside: the memory of buffers, and Arrow data."""
 
 from cpython.object cimport PyObject
 from libc.string cimport memset
@@ -13,13 +13,7 @@ from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, data_append
 
-from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, locate as _locate
-
-
-cdef object mode_of(Encoder* e):
-    if e.fallback == FALLBACK_NONE:
-        return None
-    return "cloudpickle" if e.fallback == FALLBACK_CLOUDPICKLE else "pickle"
+from fastser import errors as _errors, hooks as _hooks, locate as _locate
 
 
 cdef object path_of(Encoder* e, PyObject* o):
@@ -34,42 +28,6 @@ cdef int number_one(Encoder* e, PyObject* o) except -1:
             raise MemoryError()
         entry.value = e.numbers
     e.numbers += 1
-    return 0
-
-
-cdef int encode_unit(Encoder* e, PyObject* o) except -1:
-    if not e.careful:
-        return stop(e, STOP_CAREFUL)
-    number_one(e, o)
-    return encode_units(e, &o, 1)
-
-
-cdef int encode_units(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
-    cdef Py_ssize_t i
-    if not e.careful:
-        return stop(e, STOP_CAREFUL)
-    write_tag(e, TAG_PICKLE)
-    e.flags |= FLAG_FOREIGN
-    for i in range(n):
-        write_unit(e, items[i])
-    return 0
-
-
-cdef int write_unit(Encoder* e, PyObject* o) except -1:
-    cdef object payload, buffers, buffer
-    if e.fallback == FALLBACK_NONE:
-        raise _errors.needs_fallback(path_of(e, o), _errors.type_name(<object> o))
-    try:
-        payload, buffers = _fallback.pickle_object(<object> o, mode_of(e))
-        buffers = [buffer.raw() for buffer in buffers]
-    except RecursionError as error:
-        raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
-    except Exception as error:
-        raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), error) from error
-    write_memory(e, payload)
-    write_varint(e, len(buffers))
-    for buffer in buffers:
-        write_memory(e, buffer)
     return 0
 
 

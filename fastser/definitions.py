@@ -1,0 +1,207 @@
+"""Definitions of functions and classes: whether what is here is what was packed elsewhere.
+
+What goes by value carries its module, its qualified name and a digest of its definition. A reader that has the same definition there
+takes its own, and changes nothing on it; one that has another is warned, and gets what was carried. Here is what this
+process has packed and made: that is one object, however often it is loaded.
+"""
+
+import os
+import sys
+import threading
+import types
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from fastser import digests, errors
+from fastser.digests import place
+
+# NAMED: it is found by its name. WIDE: as well, and the digest covers the values that it refers to. OPEN: these are not all values
+# that a digest covers. LOCAL: it is found by no name, so its digest covers them too, and a number tells equal ones apart.
+NAMED, WIDE, OPEN, LOCAL = range(4)
+
+
+class Key(NamedTuple):
+    """What a definition is known by, in frames too."""
+
+    module: str
+    name: str
+    digest: bytes
+    kind: int
+    number: int | str
+
+
+def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
+    """What to pack for a definition, so that a reader knows it if it has it.
+
+    Parameters
+    ----------
+    obj : object
+        A class, a function, or what else is one object in a process: a type variable, say.
+    values : bool
+        Whether a reader is to take its own only if that refers to equal values as well.
+    parts : tuple, optional
+        What an object that is neither class nor function is made of.
+    """
+    narrow = digests.narrow(obj) if parts is None else digests.of_parts(parts)
+    with _lock:
+        record = _record_of(obj)
+        if record.key is not None:
+            if record.narrow is None:  # as it is now is how it was made
+                record.narrow = narrow
+            if record.narrow == narrow:
+                return record.key
+        module, name = place(obj)
+        if digests.found(module, name) is not obj:
+            return record.keys.get(narrow) or _local_key(obj, record, narrow, parts)
+        key = Key(module, name, narrow, NAMED, 0)
+        if values and parts is None:
+            digest, is_open = digests.wide(obj)
+            key = Key(module, name, digest, OPEN if is_open else WIDE, 0)
+        _remember(key, obj)
+        return key
+
+
+def known(key: Key, parts_of: Callable[[Any], Any] | None = None) -> Any:
+    """What this process has under a key, or None.
+
+    Its own definition of that name, if that is the same; else what was packed or made under the key before.
+
+    Warns
+    -----
+    DefinitionWarning
+        This process has another definition of that name.
+    """
+    with _lock:
+        before = _objects.get(key, _kept_objects.get(key))
+        if key.kind == LOCAL:
+            return before
+        own = digests.found(key.module, key.name)
+        if own is None or own is before or key.kind == OPEN:
+            return before
+        if parts_of is not None:
+            digest = digests.of_parts(parts_of(own))
+        else:
+            digest = digests.narrow(own) if key.kind == NAMED else digests.wide(own)[0]
+        if digest == key.digest:
+            _remember(key, own)
+            return own
+        if key.kind == NAMED:
+            text = errors.other_definition(f"{key.module}.{key.name}", key.digest, digest)
+            warnings.warn(text, errors.DefinitionWarning, stacklevel=4)
+        return before
+
+
+def made(key: Key, make: Callable[..., Any], arguments: tuple[Any, ...], parts_of: Callable[[Any], Any] | None = None) -> Any:
+    """What is known under a key; else what `make` makes, which is known from now on, and is to be filled."""
+    with _lock:
+        found = known(key, parts_of)
+        if found is None:
+            found = make(*arguments)
+            _remember(key, found)
+            record = _record_of(found)
+            record.key, record.unfilled = key, True
+        elif key.kind in (OPEN, LOCAL):
+            record = _record_of(found)
+            record.unfilled = record.key is not None  # made before; what it refers to may have changed
+        return found
+
+
+def is_unfilled(obj: Any) -> bool:
+    """Whether what `made` returned has still to get what it holds."""
+    return _record_of(obj).unfilled
+
+
+def filled(obj: Any) -> None:
+    _record_of(obj).unfilled = False
+
+
+def own_function(key: Key) -> types.FunctionType | None:
+    """The function that this process has under the name of a key, if its definition is the same."""
+    found = known(key)
+    return found if type(found) is types.FunctionType and digests.found(key.module, key.name) is found else None
+
+
+def named(module: str, name: str, digest: bytes, reason: str) -> Any:
+    """What this process has under a name, which could not be carried: only if its definition is the same.
+
+    Raises
+    ------
+    LookupError
+        It is not.
+    """
+    found = digests.found(module, name)
+    if found is None or fingerprint(found) != digest:
+        raise errors.definition_not_here(f"{module}.{name}", found is not None, reason)
+    return found
+
+
+def is_found(obj: Any) -> bool:
+    """Whether an object is found in its module, by its name."""
+    return digests.found(*place(obj)) is obj
+
+
+def fingerprint(obj: Any) -> bytes:
+    """The digest of a definition; of what is none, that of its class."""
+    return digests.narrow(obj if isinstance(obj, (type, types.FunctionType)) else type(obj))
+
+
+# --- what this process knows ---------------------------------------------------------------------------------------------
+
+
+class _Record:
+    """What is known of one object."""
+
+    __slots__ = ("key", "keys", "narrow", "unfilled")
+
+    def __init__(self) -> None:
+        self.key: Key | None = None  # that it was made under
+        self.narrow: bytes | None = None  # its digest then
+        self.keys: dict[bytes, Key] = {}  # where no name finds it, by what its digest was
+        self.unfilled = False
+
+
+# What allows no weak references (aliases, sentinels) is kept.
+_records: MutableMapping[Any, _Record] = weakref.WeakKeyDictionary()
+_kept_records: dict[Any, _Record] = {}
+_objects: MutableMapping[Key, Any] = weakref.WeakValueDictionary()
+_kept_objects: dict[Key, Any] = {}
+_numbers: dict[tuple[str, str, bytes], int] = {}  # how many equal definitions no name finds
+_lock = threading.RLock()  # what is made may free what is known
+
+
+def _renew_lock() -> None:
+    """In a forked child: another thread of the parent may have held it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _record_of(obj: Any) -> _Record:
+    records = _records if type(obj).__weakrefoffset__ else _kept_records
+    record = records.get(obj)
+    if record is None:
+        record = records[obj] = _Record()
+    return record
+
+
+def _remember(key: Key, obj: Any) -> None:
+    objects = _objects if type(obj).__weakrefoffset__ else _kept_objects
+    objects[key] = obj
+
+
+def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any) -> Key:
+    module, name = place(obj)
+    digest, is_open = digests.wide(obj if parts is None else parts)
+    number: int | str = uuid.uuid4().hex  # nobody can tell whether another one is the same
+    if not is_open:
+        number = _numbers[module, name, digest] = _numbers.get((module, name, digest), -1) + 1
+    key = record.keys[narrow] = Key(module, name, digest, LOCAL, number)
+    _remember(key, obj)
+    return key

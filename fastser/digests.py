@@ -1,0 +1,288 @@
+"""Digests of definitions: of functions, of classes, and of what else a statement makes one of."""
+
+import dataclasses
+import enum
+import functools
+import hashlib
+import operator
+import re
+import sys
+import types
+import weakref
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from fastser._core.plans import version_of
+from fastser.fallback import names_in, reference, resolve
+from fastser.hooks import found_in
+
+_SIZE = 16
+_ITEMS_LIMIT = 10_000  # of collections, in one digest
+_PLAIN = frozenset([type(None), type(...), bool, int, float, complex, str, bytes, range])
+_COLLECTIONS = frozenset([tuple, list, frozenset, set, dict])
+_BY_NAME = (types.ModuleType, types.BuiltinFunctionType)
+# What holds functions: by its attributes.
+_WRAPPERS: dict[type, tuple[str, ...]] = {
+    classmethod: ("__func__",),
+    staticmethod: ("__func__",),
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+    functools.partial: ("func", "args", "keywords"),
+    functools.partialmethod: ("func", "args", "keywords"),
+    functools.singledispatchmethod: ("func",),
+    type(functools.lru_cache(print)): ("__wrapped__",),
+    types.MethodType: ("__func__", "__self__"),
+}
+_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_SENTINELS = tuple(type(getattr(dataclasses, name)) for name in ("MISSING", "_HAS_DEFAULT_FACTORY"))
+# What the interpreter and decorators add to a class, and what changes as it is used.
+_ADDED = frozenset(
+    ["__weakref__", "__dict__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "__annotations_cache__"]
+    + ["__annotate__", "__abstractmethods__", "_abc_impl", "__dataclass_fields__", "__dataclass_params__"]
+)
+# Of code: neither where it was compiled, nor where its lines are.
+_OF_CODE = ["co_name", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_code", "co_names", "co_varnames"]
+_OF_CODE += ["co_freevars", "co_cellvars", *(["co_exceptiontable"] if hasattr(types.CodeType, "co_exceptiontable") else [])]
+
+
+def narrow(obj: Any) -> bytes:
+    """The digest of a statement: its code, its plain values, and the names of what else it has.
+
+    That of a class is kept until the class changes.
+
+    Examples
+    --------
+    >>> from fastser.digests import narrow
+    >>> namespace = {}
+    >>> exec("def f(): return 1\\ng = f\\ndef f(): return 1", namespace)
+    >>> narrow(namespace["f"]) == narrow(namespace["g"])
+    True
+    """
+    if not isinstance(obj, type):
+        return _Digest(obj, wide=False).hash.digest()
+    version = version_of(obj)
+    codes = [*map(_code_of, vars(obj).values())]
+    before = _narrow_ones.get(obj)
+    if before is None or before[0] is not version or len(before[1]) != len(codes) or not all(map(operator.is_, before[1], codes)):
+        before = _narrow_ones[obj] = version, codes, _Digest(obj, wide=False).hash.digest()
+    return before[2]
+
+
+_narrow_ones: MutableMapping[type, tuple[object, list[Any], bytes]] = weakref.WeakKeyDictionary()
+
+
+def _code_of(attribute: Any) -> Any:
+    kind = type(attribute)
+    if kind is types.FunctionType:
+        return attribute.__code__
+    if kind in _WRAPPERS:
+        return getattr(getattr(attribute, _WRAPPERS[kind][0]), "__code__", None)
+    return None
+
+
+def of_parts(parts: tuple[Any, ...]) -> bytes:
+    """The digest of what is made of these parts, and is neither class nor function."""
+    return _Digest(parts, wide=False).hash.digest()
+
+
+def wide(obj: Any) -> tuple[bytes, bool]:
+    """The digest of a definition and of all that it refers to, and whether that is more than a digest covers."""
+    digest = _Digest(obj, wide=True)
+    return digest.hash.digest(), digest.is_open
+
+
+def place(obj: Any) -> tuple[str, str]:
+    """The module and the name that an object says it has; empty where it says nothing."""
+    module = found_in(getattr(obj, "__module__", None))
+    name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    if type(module) is not str or type(name) is not str:
+        return "", ""
+    return "__main__" if module == "__mp_main__" else module, name  # so is the main module called in workers
+
+
+def found(module: str, name: str) -> Any:
+    """What a module that is imported holds by a name, or None."""
+    if name and "<" not in name and module in sys.modules:
+        with suppress(Exception):
+            return resolve(module, name)
+    return None
+
+
+class _Digest:
+    def __init__(self, root: Any, wide: bool) -> None:
+        self.hash = hashlib.blake2b(digest_size=_SIZE)
+        self.root, self.wide = root, wide
+        self.prefix = f"{getattr(root, '__qualname__', '')}."
+        self.seen: dict[int, tuple[int, Any]] = {}  # alive, lest another object takes the address
+        self.is_open = False
+        self.items = 0
+        if isinstance(root, type):
+            self.class_statement(root)
+        elif type(root) is types.FunctionType:
+            self.function_statement(root)
+        else:
+            for part in root:
+                self.value(part)
+
+    def words(self, *words: str | bytes) -> None:
+        for word in words:
+            text = word.encode("utf-8", "surrogatepass") if isinstance(word, str) else word
+            self.hash.update(b"%d:" % len(text))
+            self.hash.update(text)
+
+    def is_met(self, obj: Any) -> bool:
+        """Whether it was met before; then only where."""
+        before = self.seen.get(id(obj))
+        if before is not None:
+            self.words("again", str(before[0]))
+            return True
+        self.seen[id(obj)] = len(self.seen), obj
+        return False
+
+    def leave_out(self, obj: Any) -> None:
+        """Only what it is: it may hold anything, and change."""
+        self.is_open = True
+        self.words("a", *place(type(obj)))
+
+    # Values.
+
+    def value(self, obj: Any) -> None:
+        cls = type(obj)
+        if cls in _PLAIN:
+            self.words(cls.__name__, obj if cls is str or cls is bytes else repr(obj))
+        elif cls in _COLLECTIONS:
+            self.collection(obj, cls)
+        elif isinstance(obj, (type, types.FunctionType)):
+            self.definition(obj)
+        elif cls is types.CodeType:
+            self.words("code", _code_digest(obj))
+        elif cls in _WRAPPERS:
+            self.words(cls.__name__)
+            for name in _WRAPPERS[cls]:
+                self.value(getattr(obj, name, None))
+        elif isinstance(obj, _DESCRIPTORS):
+            self.words(cls.__name__, obj.__name__)
+        elif isinstance(obj, enum.Enum):
+            self.words("member", obj.name)
+            self.definition(cls)
+        elif isinstance(obj, _BY_NAME):
+            self.words("name", str(getattr(obj, "__module__", "")), getattr(obj, "__qualname__", obj.__name__))
+        elif cls.__module__ in ("typing", "types", "typing_extensions") or cls in _SENTINELS:
+            self.words("type", _without_addresses(obj))
+        else:
+            self.leave_out(obj)
+
+    def collection(self, obj: Any, cls: type) -> None:
+        self.items += len(obj)
+        if self.items > _ITEMS_LIMIT or not (self.wide or cls is tuple or cls is frozenset):
+            self.leave_out(obj)
+        elif not self.is_met(obj):
+            self.words(cls.__name__, str(len(obj)))
+            if cls is dict:
+                for key, value in obj.items():
+                    self.value(key)
+                    self.value(value)
+            else:
+                for item in sorted(obj, key=_order) if cls is set or cls is frozenset else obj:
+                    self.value(item)
+
+    def definition(self, obj: Any) -> None:
+        """A function or class that is referred to."""
+        with suppress(Exception):
+            names = reference(obj, "cloudpickle")
+            if names is not None:
+                return self.words("name", *names)
+        if self.is_met(obj):
+            return None
+        module, name = place(obj)
+        if not self.wide and not name.startswith(self.prefix) and found(module, name) is obj:
+            return self.words("name", module, name)  # its definition is another
+        return self.class_statement(obj) if isinstance(obj, type) else self.function_statement(obj)
+
+    # Statements.
+
+    def function_statement(self, fn: types.FunctionType) -> None:
+        self.is_met(fn)
+        self.words("def", fn.__qualname__, _code_digest(fn.__code__))
+        self.value(fn.__defaults__)
+        self.mapping(fn.__kwdefaults__ or {})
+        self.mapping(fn.__dict__)
+        self.annotations(fn, getattr(fn, "__annotate__", None))
+        for variable, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
+            self.words(variable)
+            if variable != "__classdict__":
+                try:
+                    self.value(cell.cell_contents)
+                except ValueError:
+                    self.words("nothing")
+        if self.wide:
+            for name in names_in(fn.__code__):
+                if name in fn.__globals__:
+                    self.words(name)
+                    self.value(fn.__globals__[name])
+
+    def class_statement(self, cls: type) -> None:
+        self.is_met(cls)
+        self.words("class", cls.__qualname__)
+        for base in (type(cls), *cls.__bases__):
+            if self.wide:
+                self.definition(base)
+            else:
+                self.words(*place(base))
+        attributes = {name: value for name, value in vars(cls).items() if name not in _ADDED}
+        if isinstance(cls, enum.EnumMeta):
+            members = cls.__members__
+            self.mapping({name: member._value_ for name, member in members.items()})
+            attributes = {name: value for name, value in attributes.items() if name not in members and not _is_of_enum(name)}
+        self.annotations(cls, attributes.pop("__annotate_func__", None), attributes.pop("__annotations__", None))
+        self.mapping(dict(sorted(attributes.items())))
+
+    def annotations(self, obj: Any, annotate: Any, evaluated: dict[str, Any] | None = None) -> None:
+        if type(annotate) is types.FunctionType:
+            self.words("late", _code_digest(annotate.__code__))
+        elif evaluated is not None or type(obj) is types.FunctionType:
+            self.mapping(evaluated or obj.__annotations__)
+
+    def mapping(self, mapping: dict[str, Any]) -> None:
+        self.words(str(len(mapping)))
+        for name, value in mapping.items():
+            self.words(str(name))
+            self.value(value)
+
+
+def _is_of_enum(name: str) -> bool:
+    return name.startswith("_") and name.endswith("_") and not name.startswith("__")
+
+
+def _order(item: Any) -> tuple[str, str]:
+    return type(item).__qualname__, _without_addresses(item)
+
+
+def _without_addresses(obj: Any) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(obj))
+
+
+def _code_digest(code: types.CodeType) -> bytes:
+    digest = _code_digests.get(code)
+    if digest is None:
+        hashed = hashlib.blake2b(digest_size=_SIZE)
+        for part in [*(getattr(code, name) for name in _OF_CODE), *code.co_consts]:
+            word = _constant(part)
+            hashed.update(b"%d:%s" % (len(word), word))
+        digest = _code_digests[code] = hashed.digest()
+    return digest
+
+
+_code_digests: MutableMapping[types.CodeType, bytes] = weakref.WeakKeyDictionary()
+
+
+def _constant(part: Any) -> bytes:
+    if type(part) is types.CodeType:
+        return _code_digest(part)
+    if type(part) is bytes:
+        return b"b" + part
+    if type(part) is tuple or type(part) is frozenset:
+        words = [*map(_constant, part)]
+        return type(part).__name__.encode() + b"".join(b"%d:%s" % (len(word), word) for word in (words if type(part) is tuple else sorted(words)))
+    return f"{type(part).__name__} {part!r}".encode("utf-8", "surrogatepass")
