@@ -75,7 +75,10 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             return None if reduced is NotImplemented else reduced
         if cls is _LRU_CACHE:
             return make_lru_cache, (obj.__wrapped__, obj.cache_parameters()), vars(obj) or None, None, None, fill_attributes
-        if cls in self.dispatch_table:
+        for stream in ("stdout", "stderr"):
+            if obj is getattr(sys, stream):
+                return getattr, (sys, stream)
+        if cls in self.dispatch_table and cls is not io.TextIOWrapper:  # it would take a text file for its text
             return self.dispatch_table[cls](obj)
         return self._named(obj, name)
 
@@ -210,10 +213,11 @@ def _is_of_a_statement(cls: type) -> bool:
 
 def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The arguments for a class that has its slots: some versions of cloudpickle name them afterwards, which makes none."""
-    options = arguments[3]
-    if "__slots__" not in attributes or type(options) is not dict or issubclass(cls, enum.Enum):
+    slots = vars(cls).get("__slots__")
+    bases, options = arguments[2:4]
+    if slots is None or type(options) is not dict or typing.NamedTuple in bases:
         return arguments
-    slots = attributes.pop("__slots__")
+    attributes.pop("__slots__", None)
     for name, attribute in vars(cls).items():
         if type(attribute) is types.MemberDescriptorType and attribute.__objclass__ is cls:
             attributes.pop(name, None)

@@ -123,7 +123,7 @@ class _Digest:
             self.function_statement(root)
         else:
             for part in root:
-                self.value(part)
+                self.value("__main__" if type(part) is str and part == "__mp_main__" else part)
 
     def words(self, *words: str | bytes) -> None:
         for word in words:

@@ -17,7 +17,7 @@ import numpy as np
 from fastser import errors, locate
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dumps import pack
-from fastser.fallback import Plan, declined, reduce, reference
+from fastser.fallback import Definitions, Plan, declined, reduce, reference
 from fastser.hooks import MAPPINGS
 from fastser.locate import Part, Parts, Word
 
@@ -465,9 +465,12 @@ class _Walk:
                 return plan.kind, plan.reason, self.parts.by_plan(obj, plan)
             reduced = reduce(obj)
         except Exception as error:
-            if plan.kind == "REDUCE" and self.fallback == "cloudpickle":
-                return "VALUE", f"its reducer refuses: {_text(error)}", None
-            return plan.kind, plan.reason, None  # pack tells
+            if plan.kind != "REDUCE":
+                return plan.kind, plan.reason, None  # pack tells
+            with suppress(Exception):
+                if self.fallback == "cloudpickle" and Definitions()().reduce(obj) is not None:
+                    return "VALUE", "cloudpickle takes it apart", None
+            return plan.kind, f"its reducer refuses: {_text(error)}", None
         if isinstance(reduced, str):
             return self.refer(obj, "its reducer gives its name", reduced)
         return plan.kind, plan.reason, locate.reduced_parts(reduced)

@@ -244,7 +244,7 @@ class Parts:
         if plan.kind == "HOOK":
             return _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
-            return _guarded((_WRAPPERS.get(type(obj)) or _reduced)(obj))
+            return _guarded(_reduced(obj))
         return _guarded(_definition(obj)) if self._into_definitions else None
 
     def _hooked(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
@@ -284,6 +284,9 @@ def _row(obj: Any) -> Iterator[Part]:
 
 
 def _reduced(obj: Any) -> Iterator[Part]:
+    if (walk := _WRAPPERS.get(type(obj))) is not None:
+        yield from walk(obj)
+        return
     reduced = fallback.reduce(obj)
     if not isinstance(reduced, str):
         yield from reduced_parts(reduced)

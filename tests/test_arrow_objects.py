@@ -214,7 +214,7 @@ def test_explain_tells():
     assert "HOOK" in str(fastser.explain({"t": table}))
     assert "built in as 'pyarrow.lib.Table'" in str(fastser.explain({"t": table}))
     explained = fastser.explain(pa.array(range(10_000)))
-    assert explained.pickled == [] and 80_000 <= explained.nbytes < 81_000
+    assert explained.by_value == [] and 80_000 <= explained.nbytes < 81_000
     assert "ArrowData" in str(explained) and "native" in str(explained)
 
 

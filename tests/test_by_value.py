@@ -287,7 +287,7 @@ def test_type_variables_of_main():
     assert function.__annotations__["args"].__origin__ is P
     assert deep["deep"] == (T, Box[T], UserId, P.args) and deep["deep"][2] is UserId
     pack(first[:6])
-    assert [fastser.explain(one).plan for one in first[:8]] == ["PICKLE"] * 8
+    assert [fastser.explain(one).plan for one in first[:8]] == ["VALUE"] * 8
     """
     program = PARAMETERS + "    import subprocess\n    pack(made); pack(made)\n"
     frames = written(program)
@@ -537,7 +537,7 @@ def test_sentinels_of_main():
     assert [a is b for a, b in zip(fastser.loads(fastser.dumps(made)), made)][:3] == [True] * 3
     done = subprocess.run([sys.executable, "-c", {there!r}], input=fastser.dumps(made).hex(), capture_output=True, text=True)
     assert [a is b for a, b in zip(fastser.loads(bytes.fromhex(done.stdout)), made)][:3] == [True] * 3
-    assert fastser.explain(MISSING).plan == "PICKLE"
+    assert fastser.explain(MISSING).plan == "VALUE"
     """
     written(SENTINELS + back)
 

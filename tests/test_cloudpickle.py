@@ -706,7 +706,7 @@ def test_what_stands_in_the_way_is_named():
     import threading
 
     lock = threading.Lock()
-    with pytest.raises(fastser.EncodeError, match=r"cannot pack the function at \$\.jobs\[1\]: .*cannot pickle '_thread.lock' object"):
+    with pytest.raises(fastser.EncodeError, match=r"cannot pack the _thread.lock at \$\.jobs\[1\]\.__closure__\[0\]\.cell_contents: .*cannot pickle '_thread.lock' object"):
         fastser.dumps({"jobs": [1, lambda: lock]})
 
 

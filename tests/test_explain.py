@@ -141,10 +141,10 @@ def test_the_text_of_what_fails():
         "$         dict                   native     48",
         "$.a       list                   native     33",
         "$.a[0]    int                    native      1",
-        "$.a[1]    _thread.lock           PICKLE      0  its reducer refuses: TypeError: cannot pickle '_thread.lock' object; fails",
+        "$.a[1]    _thread.lock           REDUCE      0  its reducer refuses: TypeError: cannot pickle '_thread.lock' object; fails",
         "$.a[2]    test_explain.Point     FIELDS     31  the default object protocol",
         "$.a[2].x  int                    native      1",
-        "$.a[2].y  _thread.lock           PICKLE      0  its reducer refuses: TypeError: cannot pickle '_thread.lock' object; fails",
+        "$.a[2].y  _thread.lock           REDUCE      0  its reducer refuses: TypeError: cannot pickle '_thread.lock' object; fails",
         "$.b       test_explain.Refusing  REDUCE      0  it has a __reduce__ of its own; fails",
         "",
         "3 of its parts cannot be packed:",
@@ -185,7 +185,7 @@ def test_the_text_of_what_fails():
         ),
         ([np.array(["a"], np.dtypes.StringDType())], [("$", "list", "native", 1), ("$[0]", "numpy.ndarray", "native", 1)]),
         (Point(1, "a"), [("$", "test_explain.Point", "FIELDS", 1), ("$.x", "int", "native", 1), ("$.y", "str", "native", 1)]),
-        (np.zeros(2, [("a", "O")]), [("$", "numpy.ndarray", "PICKLE", 1)]),
+        (np.zeros(2, [("a", "O")]), [("$", "numpy.ndarray", "REDUCE", 1)]),
         (Row(1, [2]), [("$", "test_explain.Row", "ROWS", 1), ("$.left", "int", "native", 1), ("$.right", "list", "native", 1), ("$.right[0]", "int", "native", 1)]),
         (Colour.RED, [("$", "test_explain.Colour", "REDUCE", 1), ("$.args[0]", "int", "native", 1)]),
         (Reducing(Point, (1, "a")), [("$", "test_explain.Reducing", "REDUCE", 1), ("$.args[0]", "int", "native", 1), ("$.args[1]", "str", "native", 1)]),
@@ -247,18 +247,18 @@ def test_reasons():
         "Fraction": ("REDUCE", "it has a __reduce__ of its own"),
         "builtin_function_or_method": ("REFERENCE", "its reducer gives its name"),
         "Colour": ("REDUCE", "it has a __reduce_ex__ of its own"),
-        "function": ("PICKLE", "by value: it cannot be imported, or is not to be"),
+        "function": ("VALUE", "it cannot be imported, or is not to be"),
         "Local": ("FIELDS", "the default object protocol"),
-        "type": ("PICKLE", "by value: it cannot be imported, or is not to be"),
+        "type": ("VALUE", "it cannot be imported, or is not to be"),
     }
 
 
-def test_what_falls_to_pickle():
+def test_what_goes_by_value():
     local = type("Local", (), {})
     found = explain({"a": [1, lambda: 1, lambda: 2], "b": local(), "c": print})
-    assert [(node.path, node.type_name, node.count) for node in found.pickled] == [("$.a[1]", "function", 2), ("$.b.class", "type", 1)]
-    assert explain([1, Point(1, 2)]).pickled == []
-    assert explain([fractions.Fraction(1)], track_refs=False).pickled == []
+    assert [(node.path, node.type_name, node.count) for node in found.by_value] == [("$.a[1]", "function", 2), ("$.b.class", "type", 1)]
+    assert explain([1, Point(1, 2)]).by_value == []
+    assert explain([fractions.Fraction(1)], track_refs=False).by_value == []
 
 
 def test_hooks():
@@ -334,7 +334,7 @@ def test_cycles_in_a_tree():
     point = Point(1, 2)
     point.x = [point]
     found = explain([point, Point(1, 2)], track_refs=False)
-    assert lines(found)[1:3] == [("$[0]", "test_explain.Point", "PICKLE", 1), ("$[1]", "test_explain.Point", "FIELDS", 1)]
+    assert lines(found)[1:3] == [("$[0]", "test_explain.Point", "FIELDS", 1), ("$[1]", "test_explain.Point", "FIELDS", 1)]
     assert found.children[0].reason == "it contains itself, and track_refs is off"
     assert_agrees_with_dumps([point], explain([point], track_refs=False), track_refs=False)
 

@@ -316,7 +316,6 @@ GRAMMAR = [
     ("memory of objects", build(LIST, 2, GENERIC, OBJECT_ARRAY, OBJECT, 0, 1, 1, NONE, ARRAY, 9, 0, 1, 1, OF, 1, flags=REFS), "to share memory with"),
     ("memory of itself", build(ARRAY, 3, 0, 1, 2, OF, 0, flags=REFS), "complete enough"),
     ("memory by a reference without flag", build(ARRAY, 3, 0, 1, 2, OF, 0), "a reference to one of 0 objects"),
-    ("pickle that is not announced", build(PICKLE, INLINE, 0, data=[pickle.dumps(1)]), "the header to announce"),
 ]  # fmt: skip
 
 
@@ -682,7 +681,6 @@ UNBACKED = {
     "items of many": lambda n: of(LIST, 2, CALL, LIST_ITEMS, 0, GLOBAL, 1, 0, n, NONE, names=["Numbers"]),
     "items of dicts": lambda n: of(CALL, DICT_ITEMS, 0, GLOBAL, 1, 0, n, NONE, NONE, names=["Table"]),
     "memory": lambda n: build(LIST, n, MEMORY, INLINE, data=[b"x"], flags=FOREIGN),
-    "pickle": lambda n: build(PICKLE, INLINE, n, INLINE, data=[b"N.", b""], flags=FOREIGN),
     "array": lambda n: build(ARRAY, 3, 0, 1, n, INLINE, data=[b""]),
     "scalars": lambda n: build(LIST, n, SCALAR, 3, data=[b"x"]),
 }  # fmt: skip
@@ -1004,12 +1002,10 @@ class Trap:
         return setattr, (Trap, "sprung", True)
 
 
-def test_safe_refuses_calls_and_pickles_and_runs_nothing():
+def test_safe_refuses_calls_and_runs_nothing():
     frame = fastser.dumps([1, Trap()])
     with pytest.raises(UnsafeDataError, match=r"^safe=True, but builtins\.setattr at \$\[1\] would be needed"):
         fastser.loads(frame, safe=True)
-    with pytest.raises(UnsafeDataError, match=r"^safe=True, but a pickled part at \$\[1\] would be needed"):
-        fastser.loads(build(LIST, 2, GENERIC, NONE, PICKLE, INLINE, 0, data=[pickle.dumps(Trap())], flags=FOREIGN), safe=True)
     assert not hasattr(Trap, "sprung")
     fastser.loads(frame)
     assert Trap.sprung is True
@@ -1017,13 +1013,14 @@ def test_safe_refuses_calls_and_pickles_and_runs_nothing():
 
 
 @pytest.mark.parametrize("flags", [0, FOREIGN, FOREIGN | REFS])
-def test_safe_refuses_a_pickle_whatever_the_header_says(flags):
-    payload = pickle.dumps(Trap())
+def test_safe_refuses_a_call_whatever_the_header_says(flags):
+    call = CALL, 0, 0, GLOBAL, 4, GLOBAL, TEXT, TRUE, 0
+    names = {"text": ["builtins", "setattr", __name__, "Trap", "sprung"], "flags": flags}
     for frame in (
-        build(PICKLE, INLINE, 0, data=[payload], flags=flags),
-        build(LIST, 2, GENERIC, NONE, PICKLE, BUFFER, 0, buffers=[payload], flags=flags),
-        build(DICT, 1, PICKLE, INLINE, 0, NONE, data=[payload], flags=flags),
-        build(ARRAY, DESCRIBED, TUPLE, 1, PICKLE, INLINE, 0, data=[payload], flags=flags),
+        build(*call, **names),
+        build(LIST, 2, GENERIC, NONE, *call, **names),
+        build(DICT, 1, *call, NONE, **names),
+        build(ARRAY, DESCRIBED, TUPLE, 1, *call, **names),
     ):
         with pytest.raises(DecodeError):
             fastser.loads(frame, safe=True)
@@ -1034,12 +1031,6 @@ def test_safe_refuses_a_pickle_whatever_the_header_says(flags):
 def test_safe_loads_what_needs_no_pickle(obj):
     frame = fastser.dumps(obj)
     assert fastser.dumps(fastser.loads(frame, safe=True)) == frame
-
-
-def test_a_broken_pickle_is_a_decode_error_with_its_cause():
-    with pytest.raises(DecodeError, match=r"^cannot rebuild a pickled part at .*UnpicklingError") as caught:
-        fastser.loads(build(PICKLE, INLINE, 0, data=[b"junk"], flags=FOREIGN))
-    assert isinstance(caught.value.__cause__, pickle.UnpicklingError)
 
 
 # --- damage at random, and what is left behind -------------------------------------------------------------------------
@@ -1211,19 +1202,17 @@ def test_errors_leave_nothing_behind():
 KEPT = np.array([1, "a"], object)
 
 
-class Broadcast:
-    def __reduce__(self):
-        return np.broadcast_to, (KEPT[:1], (100_000,))
+def broadcast():
+    return np.broadcast_to(KEPT[:1], (100_000,))
 
 
-def test_errors_do_not_touch_what_pickles_gave(child):
-    """An array that a pickle only refers to, and one with more elements than memory."""
-    frame = build(LIST, 2, GENERIC, PICKLE, INLINE, 0, b"\x07", data=[b"c" + __name__.encode() + b"\nKEPT\n."], flags=REFS | FOREIGN)
+def test_errors_do_not_touch_what_calls_gave(child):
+    """An array that a name leads to, and one with more elements than memory."""
+    frame = build(LIST, 2, GENERIC, GLOBAL, b"\x07", text=[__name__, "KEPT"], flags=REFS | FOREIGN)
     with pytest.raises(DecodeError):
         fastser.loads(frame)
     assert KEPT.tolist() == [1, "a"]
-    payload = pickle.dumps(Broadcast())
-    refused(child.load(build(LIST, 2, GENERIC, PICKLE, INLINE, 0, b"\x07", data=[payload], flags=REFS | FOREIGN)), "found 7")
+    refused(child.load(build(LIST, 2, GENERIC, CALL, 0, 0, GLOBAL, 1, 0, b"\x07", text=[__name__, "broadcast"], flags=REFS | FOREIGN)), "found 7")
 
 
 def parts(value):

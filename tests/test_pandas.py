@@ -317,11 +317,11 @@ def test_text_is_a_run_of_text_and_nothing_is_pickled():
     names = [f"customer {i:05}" for i in range(5000)]
     frame = pd.DataFrame({"name": pd.Series(names, dtype=object), "city": pd.Series(["Lima", "Oslo", None, "Rome"] * 1250, dtype=object)})
     explanation = fastser.explain(frame)
-    assert explanation.pickled == []
+    assert explanation.by_value == []
     assert "".join(names).encode() in fastser.dumps(frame)
     assert len(fastser.dumps(frame)) < 5000 * (14 + 4 + 1) + 3000
     assert explanation.failures == []
-    assert fastser.explain(everything()).pickled == []
+    assert fastser.explain(everything()).by_value == []
 
 
 def test_series_of_one_frame_share_what_begins_alike():

@@ -131,8 +131,8 @@ UNSAFE = {
     "partial": (functools.partial(function), "functools.partial"),
     "method": (Point().__init__, "builtins.getattr"),
     "error": (ValueError("a"), "builtins.ValueError"),
-    "lambda": (lambda: 1, "pickled part"),
-    "local class": (type("Local", (), {"__module__": "__main__"}), "pickled part"),
+    "lambda": (lambda: 1, "fastser.by_value.make_function"),
+    "local class": (type("Local", (), {"__module__": "__main__"}), "fastser.by_value.make_class"),
 }
 
 # An unsafe part in a place, and the path to it.
@@ -692,14 +692,13 @@ def test_what_is_no_class_is_never_called():
 
 
 def test_a_callable_may_be_no_reference():
-    # A pickle, a text, a list, a call, in the place of a class.
+    # A text, a list, a call, in the place of a class.
     odd = [
-        (PICKLE, INLINE, 0), (TEXT,), (LIST, 0), (NONE,), (CALL, 0, NEW_CALLABLE, GLOBAL, 1, 0), (INSTANCES, 0, NEW_CALLABLE, GLOBAL), (HOOK, NONE, 0),
+        (TEXT,), (LIST, 0), (NONE,), (CALL, 0, NEW_CALLABLE, GLOBAL, 1, 0), (INSTANCES, 0, NEW_CALLABLE, GLOBAL), (HOOK, NONE, 0),
     ]  # fmt: skip
     for value in odd:
         for head in ((INSTANCES, 0), (INSTANCES, 1, 0, 1), (NAMED_ROWS, 1), (CALL, 0), (CALL, NEW)):
-            payload = [pickle.dumps(Point)]
-            frame = build(*head, NEW_CALLABLE, *value, 1, NONE, NONE, text=[HERE, "Point", "x"], data=payload if value[0] == PICKLE else (), flags=FOREIGN)
+            frame = build(*head, NEW_CALLABLE, *value, 1, NONE, NONE, text=[HERE, "Point", "x"], flags=FOREIGN)
             with pytest.raises(DecodeError):
                 fastser.loads(frame, safe=True, allow=[Point])
 

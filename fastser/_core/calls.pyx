@@ -29,6 +29,9 @@ from fastser import errors as _errors
 cnp.import_array()
 kinds_import()
 
+cdef enum:
+    BEING_MADE = -2    # in the memo: the arguments of an object that has no number yet are being written
+
 cdef object _templates = "string.templatelib"    # imported by whoever has one of its objects
 cdef object _buffer_class = _pickle.PickleBuffer
 
@@ -57,25 +60,33 @@ cdef int answer(Encoder* e, PyObject* o, object found) except -1:
     return 0
 
 
+cdef inline Py_ssize_t memo_value(Encoder* e, PyObject* o) except? -3:
+    cdef MemoEntry* entry = memo_entry(&e.memo, o)
+    if entry == NULL:
+        raise MemoryError()
+    return entry.value
+
+
 cdef object reduced(Encoder* e, PyObject* o):
     """What the reducer of an object returned: a Reduced or a name; an exception where it refuses and cloudpickle may know better."""
     if not e.careful:
         stop(e, STOP_CAREFUL)
-    found = answered(e, o)
-    if found is not None and found is not NotImplemented:
-        return found
     if is_frozen(fastser_type(o)):
         found = remade(o)
-    else:
-        try:
-            found = reduce(o)
-        except RecursionError as error:
-            raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
-        except Exception as error:
-            if isinstance(error, _refusals) and not isinstance(error, _errors.FastserError):
-                found = error
-            else:
-                raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+        keep(e, found)
+        return found
+    found = answered(e, o)
+    # Among its own arguments it is written again, and from other lists, since those that hold it are not complete.
+    if found is not None and found is not NotImplemented and not (e.track and memo_value(e, o) == BEING_MADE):
+        return found
+    try:
+        found = reduce(o)
+    except RecursionError as error:
+        raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
+    except Exception as error:
+        if not isinstance(error, _refusals) or isinstance(error, _errors.FastserError):
+            raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
+        found = error
     answer(e, o, found)
     return found
 
@@ -201,6 +212,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     descend(e, items[0])
     if not e.track:
         note_path(e, items, k)
+    else:
+        being_made(e, items, k)
     write_concat(e, k, n)
     e.instances = 1
     if kind >= 0:
@@ -252,8 +265,15 @@ cdef int template_kind(PyObject* o, Reduced made) noexcept:
 
 
 cdef Py_ssize_t distinct_run(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
-    """How many of the leading items are different objects that have no numbers yet."""
+    """How many of the leading items are different objects that have no numbers yet; one that is being made stands alone."""
+    cdef Py_ssize_t i
     if e.track:
+        for i in range(k):
+            if memo_value(e, items[i]) == BEING_MADE:
+                if i == 0:
+                    return 1
+                k = i
+                break
         k = number_run(e, items, k)
         e.numbers -= k
         unnumber_run(e, items, k)
@@ -264,6 +284,17 @@ cdef int note_path(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     """Objects of a tree that have no numbers before their arguments are written."""
     number_run(e, items, k)
     e.numbers -= k
+    return 0
+
+
+cdef int being_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
+    cdef Py_ssize_t i
+    cdef MemoEntry* entry
+    for i in range(k):
+        entry = memo_entry(&e.memo, items[i])
+        if entry == NULL:
+            raise MemoryError()
+        entry.value = BEING_MADE
     return 0
 
 
@@ -358,7 +389,7 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
         return 0
     for i in range(k):
         payload = answered(e, items[i])
-        if payload is None:
+        if payload is None or (e.track and memo_value(e, items[i]) == BEING_MADE):
             try:
                 payload = hook.encode(<object> items[i])
             except Exception as error:
@@ -375,6 +406,8 @@ cdef Py_ssize_t encode_hooked(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssi
     descend(e, items[0])
     if not e.track:
         note_path(e, items, k)
+    else:
+        being_made(e, items, k)
     write_concat(e, k, n)
     e.flags |= FLAG_FOREIGN
     e.instances = 1
