@@ -17,9 +17,10 @@ import numpy as np
 from fastser import errors, locate
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dumps import pack
-from fastser.fallback import Definitions, Plan, declined, reduce, reference
+from fastser.fallback import Plan, declined, reduce, reference
 from fastser.hooks import MAPPINGS
 from fastser.locate import Part, Parts, Word
+from fastser.on_demand import Reducers
 
 _LINES_LIMIT = 200
 _PATH_WIDTH = 60
@@ -468,7 +469,7 @@ class _Walk:
             if plan.kind != "REDUCE":
                 return plan.kind, plan.reason, None  # pack tells
             with suppress(Exception):
-                if self.fallback == "cloudpickle" and Definitions()().reduce(obj) is not None:
+                if self.fallback == "cloudpickle" and Reducers()().reduce(obj) is not None:
                     return "VALUE", "cloudpickle takes it apart", None
             return plan.kind, f"its reducer refuses: {_text(error)}", None
         if isinstance(reduced, str):

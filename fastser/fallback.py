@@ -265,28 +265,6 @@ def _registered_by_value() -> Iterable[str]:
     return () if cloudpickle is None else cloudpickle.list_registry_pickle_by_value()
 
 
-@dataclasses.dataclass(frozen=True)
-class Definitions:
-    """How functions and classes go by value.
-
-    Parameters
-    ----------
-    values : bool
-        Whether a reader is to use its own only where they refer to equal values too, and functions never.
-    refused : str, optional
-        Why one could not be carried: all that are found by their names go by these, and a digest of their definition.
-    """
-
-    values: bool = False
-    refused: str | None = None
-
-    def __call__(self) -> Any:
-        # Not at the top: plain data need not wait for cloudpickle.
-        from fastser.by_value import ByValue
-
-        return ByValue(self.values, self.refused)
-
-
 # --- reducers ----------------------------------------------------------------------------------------------------------
 
 

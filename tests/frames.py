@@ -495,7 +495,7 @@ class _Reader:
                 put(target, state)
         return made
 
-    def tag_68(self, n):
+    def tag_56(self, n):
         from string.templatelib import Interpolation, Template
 
         kind, arguments = self.varint(), self.arguments(n)
@@ -506,10 +506,6 @@ class _Reader:
         else:
             made = [Template(*(part for pair in zip(strings, found) for part in pair), strings[-1]) for strings, found in arguments]
         return self.set(self.number(n), made)
-
-    def tag_56(self, n):
-        first = self.number(n)
-        return self.set(first, [pickle.loads(self.body(), buffers=[self.body() for _ in range(self.varint())]) for _ in range(n)])
 
     def tag_57(self, n):
         decode = self.hooks[self.take("text", 1)[0]]

@@ -51,7 +51,7 @@ def objects():
         "strings": strings(),
         "dtypes": dtypes(),
         "numpy-scalars": numpy_scalars(),
-        "pickles": pickles(),
+        "reducers": reducers(),
         "instances": instances(),
         "named-rows": named_rows(),
         "named-ring": named_ring(),
@@ -281,7 +281,7 @@ def numpy_scalars():
     return [plain, times, [np.int32(i) for i in range(10)], np.str_("é"), np.bytes_(b"x"), np.array([(1, 2.5)], "i4,f8")[0]]
 
 
-def pickles():
+def reducers():
     return {
         "fractions": [fractions.Fraction(1, 3), fractions.Fraction(-5, 7)],
         "collections": [OrderedDict(a=1), deque([1, 2], maxlen=5), Counter("abca")],

@@ -14,11 +14,11 @@ from fastser._core.memo cimport memo_clear
 from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.stack cimport fastser_stack_limit
 
-from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, locate as _locate
+from fastser import errors as _errors, hooks as _hooks, locate as _locate, on_demand as _on_demand
 
 cdef object _cloudpickle = "cloudpickle"
-cdef object _Definitions = _fallback.Definitions
-cdef object _definitions = _fallback.Definitions()
+cdef object _Reducers = _on_demand.Reducers
+cdef object _reducers = _on_demand.Reducers()
 cdef object _process = _hooks.PROCESS
 cdef object _Hooks = _hooks.Hooks
 cdef dict _process_hooks = _hooks.PROCESS.by_name
@@ -134,7 +134,7 @@ cdef int fallback_code(object fallback) except -1:
         return FALLBACK_CLOUDPICKLE
     if fallback == "pickle":
         return FALLBACK_PICKLE
-    if type(fallback) is _Definitions:
+    if type(fallback) is _Reducers:
         return FALLBACK_CLOUDPICKLE
     raise _errors.bad_option("fallback", "'cloudpickle', 'pickle' or None", fallback)
 
@@ -146,7 +146,7 @@ cdef Encoder* encode_columns(object obj, bint track_refs, Py_ssize_t max_depth, 
     if hooks is not None and type(hooks) is not _Hooks:
         raise _errors.bad_option("hooks", "a Hooks or None", hooks)
     e = take_encoder()
-    e.make_by_value = <PyObject*> (fallback if type(fallback) is _Definitions else _definitions)
+    e.make_by_value = <PyObject*> (fallback if type(fallback) is _Reducers else _reducers)
     e.hooks = NULL
     if hooks is not None:
         e.hooks = <PyObject*> hooks
