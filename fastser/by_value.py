@@ -23,6 +23,7 @@ import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
 from fastser import definitions, digests, errors, late
 from fastser.definitions import Key
+from fastser.fallback import MAIN
 from fastser.hooks import found_in
 
 _HEAP_TYPE = 1 << 9
@@ -149,10 +150,7 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             return named
         if not _is_of_a_statement(cls):
             raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
-        reduced = super().reducer_override(cls)
-        if reduced is NotImplemented:
-            raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
-        make, arguments, (attributes, _), *_, setter = reduced
+        make, arguments, (attributes, _), *_, setter = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
         arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
         static = attributes.get("__static_attributes__")
         if type(static) is tuple:
@@ -277,7 +275,7 @@ def fill_function(fn: types.FunctionType, whole: tuple[Any, ...]) -> None:
     found, contents, state, cached, *_ = whole
     scope = fn.__globals__
     scope.update(found)
-    if set_in_main and scope.get("__name__") == "__main__":
+    if set_in_main and scope.get("__name__") in MAIN:
         scope.update((name, set_in_main[name]) for name in found if name in set_in_main)
     for cell, content in zip(fn.__closure__ or (), contents):
         if content is not nothing:

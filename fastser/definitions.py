@@ -58,10 +58,11 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
         if digests.found(module, name) is not obj:
             return record.keys.get(narrow) or _local_key(obj, record, narrow, parts)
         key = Key(module, name, narrow, NAMED, 0)
+        _remember(key, obj)
         if values and parts is None:
             digest, is_open = digests.wide(obj)
             key = Key(module, name, digest, OPEN if is_open else WIDE, 0)
-        _remember(key, obj)
+            _remember(key, obj)
         return key
 
 
@@ -145,8 +146,8 @@ def is_found(obj: Any) -> bool:
 
 
 def fingerprint(obj: Any) -> bytes:
-    """The digest of a definition; of what is none, that of its class."""
-    return digests.narrow(obj if isinstance(obj, (type, types.FunctionType)) else type(obj))
+    """The digest of a definition and of those that it refers to; of what is none, that of its class."""
+    return digests.code(obj if isinstance(obj, (type, types.FunctionType)) else type(obj))
 
 
 # --- what this process knows ---------------------------------------------------------------------------------------------

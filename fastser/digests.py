@@ -14,13 +14,14 @@ from contextlib import suppress
 from typing import Any
 
 from fastser._core.plans import version_of
-from fastser.fallback import names_in, reference, resolve
+from fastser.fallback import MAIN, names_in, reference, resolve
 from fastser.hooks import found_in
 
 _SIZE = 16
 _ITEMS_LIMIT = 10_000  # of collections, in one digest
 _PLAIN = frozenset([type(None), type(...), bool, int, float, complex, str, bytes, range])
 _COLLECTIONS = frozenset([tuple, list, frozenset, set, dict])
+_NOTHING = object()
 _BY_NAME = (types.ModuleType, types.BuiltinFunctionType)
 # What holds functions: by its attributes.
 _WRAPPERS: dict[type, tuple[str, ...]] = {
@@ -92,13 +93,18 @@ def wide(obj: Any) -> tuple[bytes, bool]:
     return digest.hash.digest(), digest.is_open
 
 
+def code(obj: Any) -> bytes:
+    """The digest of a statement, and of those of the functions and classes that it refers to."""
+    return _Digest(obj, wide=True, values=False).hash.digest()
+
+
 def place(obj: Any) -> tuple[str, str]:
     """The module and the name that an object says it has; empty where it says nothing."""
     module = found_in(getattr(obj, "__module__", None))
     name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
     if type(module) is not str or type(name) is not str:
         return "", ""
-    return "__main__" if module == "__mp_main__" else module, name  # so is the main module called in workers
+    return "__main__" if module in MAIN else module, name
 
 
 def found(module: str, name: str) -> Any:
@@ -110,9 +116,9 @@ def found(module: str, name: str) -> Any:
 
 
 class _Digest:
-    def __init__(self, root: Any, wide: bool) -> None:
+    def __init__(self, root: Any, wide: bool, values: bool = True) -> None:
         self.hash = hashlib.blake2b(digest_size=_SIZE)
-        self.root, self.wide = root, wide
+        self.wide, self.values = wide, values
         self.prefix = f"{getattr(root, '__qualname__', '')}."
         self.seen: dict[int, tuple[int, Any]] = {}  # alive, lest another object takes the address
         self.is_open = False
@@ -123,7 +129,7 @@ class _Digest:
             self.function_statement(root)
         else:
             for part in root:
-                self.value("__main__" if type(part) is str and part == "__mp_main__" else part)
+                self.value("__main__" if type(part) is str and part in MAIN else part)
 
     def words(self, *words: str | bytes) -> None:
         for word in words:
@@ -218,9 +224,10 @@ class _Digest:
                     self.words("nothing")
         if self.wide:
             for name in names_in(fn.__code__):
-                if name in fn.__globals__:
+                value = fn.__globals__.get(name, _NOTHING)
+                if value is not _NOTHING and (self.values or isinstance(value, (type, types.FunctionType))):
                     self.words(name)
-                    self.value(fn.__globals__[name])
+                    self.value(value)
 
     def class_statement(self, cls: type) -> None:
         self.is_met(cls)

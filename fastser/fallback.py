@@ -38,6 +38,7 @@ _OF_DATACLASSES = {
     "__getstate__": getattr(dataclasses, "_dataclass_getstate", _NOTHING),
     "__setstate__": getattr(dataclasses, "_dataclass_setstate", _NOTHING),
 }
+MAIN = frozenset(["__main__", "__mp_main__"])  # the second is its name in a worker that was not forked
 _HEAP_TYPE = 1 << 9
 _POINTER = tuple.__itemsize__
 _NAMEDTUPLE_ARGUMENTS = namedtuple("_NAMEDTUPLE_ARGUMENTS", "").__getnewargs__.__code__  # type: ignore[attr-defined]
@@ -232,7 +233,7 @@ def _module_of(obj: Any, name: str) -> Any:
         return found_in(module)
     first, *rest = name.split(".")
     for module, held in [*sys.modules.items()]:
-        if module in ("__main__", "__mp_main__"):
+        if module in MAIN:
             continue
         with suppress(AttributeError, KeyError):
             found = held.__dict__[first]
@@ -254,7 +255,7 @@ def resolve(module: str, name: str) -> Any:
 
 
 def _goes_by_value(module: str) -> bool:
-    return module == "__main__" or any(
+    return module in MAIN or any(
         module == registered or module.startswith(f"{registered}.") for registered in _registered_by_value()
     )
 

@@ -248,7 +248,7 @@ cdef PyObject* look_up(object module, object name) noexcept:
 
 cdef bint is_found(PyObject* o, object module, object name) noexcept:
     cdef PyObject* registry
-    if type(module) is not str or type(name) is not str or module == "__main__":
+    if type(module) is not str or type(name) is not str or module == "__main__" or module == "__mp_main__":
         return False
     registry = PyDict_GetItem(_modules, _registry_module)
     if registry != NULL:

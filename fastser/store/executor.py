@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import secrets
+import sys
 import threading
 import traceback
 import types
@@ -23,8 +24,10 @@ from fastser import errors
 from fastser._core.dumps import dumps, pack
 from fastser._core.loads import loads
 from fastser._core.packed import Packed
+from fastser.fallback import MAIN
+from fastser.on_demand import Reducers
 from fastser.store.objects import ObjectStore
-from fastser.store.functions import PackedFunctions, UnpackedFunctions, is_found_by_name
+from fastser.store.functions import CARRIED, PackedFunctions, UnpackedFunctions, is_found_by_name
 from fastser.store.reference import ObjectRef
 
 # What packs to more than that goes through the store. A pipe holds 64 KiB: beyond, writer and reader wait for each other.
@@ -190,13 +193,13 @@ class Executor(concurrent.futures.Executor):
         through = self._through
         used = through.hold(held)
         try:
-            packed = pack((fn, calls, kwargs))
+            packed = _packed((fn, calls, kwargs))
             if packed.nbytes > INLINE_LIMIT:
                 share = partial(through.share, used)
                 fn = share(fn)
                 calls = [tuple(map(share, args)) for args in calls]
                 kwargs = kwargs and {name: share(value) for name, value in kwargs.items()}
-                packed = pack((fn, calls, kwargs))
+                packed = _packed((fn, calls, kwargs))
             future = self._pool.submit(_run, packed.to_bytes() if packed.nbytes <= INLINE_LIMIT else through.put(used, packed).ref)
         except BaseException:
             through.release(used)
@@ -328,7 +331,7 @@ class _Through:
         """What to send instead of an object: itself, or what stands for it in the store."""
         if _is_small(obj) or type(obj) in (ObjectRef, _Shared):
             return obj
-        packed = pack(obj)
+        packed = _packed(obj)
         if packed.nbytes <= INLINE_LIMIT:
             return obj
         with self._lock:
@@ -388,6 +391,19 @@ def _close(store: ObjectStore, is_own: bool, prefix: str, process: int) -> None:
                 if ref.name.startswith(f"key-{prefix}"):
                     with suppress(errors.ObjectNotFoundError):
                         store.delete(ref)
+
+
+def _packed(obj: object) -> Packed:
+    """What goes to a worker. What cannot be carried may be there, if the worker was forked, or has imported the main module: it looks."""
+    try:
+        return pack(obj, fallback=CARRIED)
+    except errors.EncodeError as error:
+        refused = error
+    by_name: Any = Reducers(values=True, refused=str(refused))
+    try:
+        return pack(obj, fallback=by_name)
+    except errors.EncodeError:
+        raise refused from refused.__cause__
 
 
 def _is_small(obj: object) -> bool:
@@ -459,7 +475,26 @@ def _start(name: str, prefix: str, initializer: "_Portable", initargs: tuple[Any
     global _worker
     _worker = _Worker(ObjectStore.attach(name), prefix)
     if initializer.function is not None:
+        before = [(scope, dict(scope)) for scope in _main_scopes(initializer.function)]
         initializer.function(*initargs)
+        found = {name: value for scope, old in before for name, value in scope.items() if old.get(name, old) is not value}
+        if found:
+            from fastser import by_value  # not at the top: a pool that is given functions by name does without cloudpickle
+
+            by_value.set_in_main.update(found)
+            vars(sys.modules["__main__"]).update(found)
+
+
+def _main_scopes(fn: Any) -> Iterator[dict[str, Any]]:
+    """The main module, and what stands for it where a function came by value."""
+    main = vars(sys.modules["__main__"])
+    yield main
+    while not isinstance(fn, types.FunctionType):
+        fn = getattr(fn, "func", None) or getattr(fn, "__func__", None)
+        if fn is None:
+            return
+    if fn.__globals__ is not main and fn.__globals__.get("__name__") in MAIN:
+        yield fn.__globals__
 
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -494,7 +529,7 @@ class _Portable:
         self.function = function
 
     def __reduce__(self) -> Any:
-        return _carried, (dumps(self.function),)
+        return _carried, (_packed(self.function).to_bytes(),)
 
 
 def _carried(frame: bytes) -> _Portable:

@@ -14,6 +14,11 @@ from typing import Any
 from fastser import fallback
 from fastser._core.dumps import dumps
 from fastser._core.loads import loads
+from fastser.errors import EncodeError
+from fastser.on_demand import Reducers
+
+# How functions and classes go to workers: as they are now, whatever a worker has of that name.
+CARRIED: Any = Reducers(values=True)
 
 _LIMIT = 200  # functions that are remembered
 _CONSTANTS = frozenset([types.NoneType, types.EllipsisType, bool, int, float, complex, str, bytes])
@@ -42,7 +47,10 @@ class PackedFunctions:
             return None
         before, frame = self._known.get(fn, ((), b""))
         if len(before) != len(parts) or not all(map(operator.is_, before, parts)):
-            frame = dumps(fn)
+            try:
+                frame = dumps(fn, fallback=CARRIED)
+            except EncodeError:
+                return None
             if len(self._known) >= _LIMIT:
                 self._known.clear()
             self._known[fn] = parts, frame
