@@ -14,7 +14,7 @@ import sys
 import types
 import typing
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER
 from typing import Any
@@ -26,13 +26,16 @@ from fastser.definitions import Key
 from fastser.fallback import MAIN
 from fastser.hooks import found_in
 
+_reducers = cloudpickle.Pickler.dispatch_table
 _HEAP_TYPE = 1 << 9
+_HAS_DOCSTRING = 1 << 26
+_OF_MODULES = "__package__", "__name__", "__path__", "__file__"  # what relative imports look for
 _LRU_CACHE = type(functools.lru_cache(print))
 # What looks at nothing that it is given, so that it may be incomplete still.
 _LENIENT = frozenset([types.FunctionType, types.CellType, property, classmethod, staticmethod])
 
 
-class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
+class ByValue:
     """The reducers of one message.
 
     Parameters
@@ -44,9 +47,10 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
     """
 
     def __init__(self, values: bool = False, refused: str | None = None) -> None:
-        super().__init__(io.BytesIO(), protocol=5)
         self._values, self._refused = values, refused
         self._cells: dict[int, types.CellType] = {}  # whose contents their functions have
+        self._scopes: dict[int, dict[str, Any]] = {}  # what stands for the globals of their modules
+        self._members: dict[int, Any] = {}  # functions of classes, which have them or are had with them
 
     def reduce(self, obj: Any, name: str | None = None) -> Any:
         """What a reducer of `obj` would return, or None; `name` is what its own reducer returned.
@@ -62,7 +66,7 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
         if issubclass(cls, type):
             return self._class(obj)
         if cls is types.CodeType:
-            return make_code, (MAGIC_NUMBER, sys.version_info[:2], *self.dispatch_table[cls](obj)[1])
+            return make_code, (MAGIC_NUMBER, sys.version_info[:2], *_reducers[cls](obj)[1])
         if cls is types.CellType:
             return self._cell(obj)
         if issubclass(cls, types.ModuleType):
@@ -79,8 +83,8 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
         for stream in ("stdout", "stderr"):
             if obj is getattr(sys, stream):
                 return getattr, (sys, stream)
-        if cls in self.dispatch_table and cls is not io.TextIOWrapper:  # it would take a text file for its text
-            return self.dispatch_table[cls](obj)
+        if cls in _reducers and cls is not io.TextIOWrapper:  # it would take a text file for its text
+            return _reducers[cls](obj)
         return self._named(obj, name)
 
     def is_lenient(self, obj: Any) -> bool:
@@ -103,34 +107,26 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
     # --- functions
 
     def _function(self, fn: types.FunctionType) -> Any:
-        annotate = getattr(fn, "__annotate__", None)
-        parameters = getattr(fn, "__type_params__", ())
-        names = late.names_of_class_scope(fn.__code__)
-        is_late = annotate or parameters or names or "__classdict__" in fn.__code__.co_freevars
-        shown = late.bare(fn, names) if is_late else fn
-        _, (code, scope, *_), (attributes, slots), *_ = self._dynamic_function_reduce(shown)
-        found = {**slots["__globals__"], **{name: fn.__globals__[name] for name in names if name in fn.__globals__}}
-        contents = tuple(map(_content, shown.__closure__ or ()))
-        for cell in shown.__closure__ or ():
-            self._cells[id(cell)] = cell
-        state: dict[str, Any] = {"__dict__": attributes} if attributes else {}
-        for name, default in _defaults(fn):
-            if slots[name] != default:
-                state[name] = slots[name]
-        cached = None
-        if parameters:
-            state["__type_params__"] = parameters
-        if annotate is not None:
-            cached = late.cached_annotations(fn)
-            if cached is None or type(annotate) is types.FunctionType:
-                state["__annotate__"] = annotate
-        elif slots["__annotations__"]:
-            state["__annotations__"] = slots["__annotations__"]
-        whole = found, contents, state or None, cached, *slots["_cloudpickle_submodules"]
-        if self._values or not definitions.is_found(fn):
-            return make_function, (code, scope, shown.__closure__), whole, None, None, fill_function
-        key = tuple(definitions.key_of(fn))
-        return make_own_function, (key, code, scope, shown.__closure__), whole, None, None, fill_own_function
+        code, closure = fn.__code__, fn.__closure__
+        names = _global_names(code)
+        found = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
+        contents: tuple[Any, ...] = ()
+        if closure is not None:
+            closure = late.narrowed(code, closure)
+            contents = tuple(map(_content, closure))
+            self._cells.update((id(cell), cell) for cell in closure)
+        submodules: Any = ()
+        if types.ModuleType in map(type, (*found.values(), *contents)):
+            submodules = cloudpickle.cloudpickle._find_imported_submodules(code, (*found.values(), *contents))
+        state = {name: value for name, value, default in _attributes(fn, code) if value is not default and value != default}
+        cached = late.add_annotations(fn, state)
+        whole = found, contents, state or None, cached, *submodules
+        scope = self._scopes.get(id(fn.__globals__))
+        if scope is None:
+            scope = self._scopes[id(fn.__globals__)] = {name: fn.__globals__[name] for name in _OF_MODULES if name in fn.__globals__}
+        if self._values or id(fn) in self._members or not definitions.is_found(fn):
+            return make_function, (code, scope, closure), whole, None, None, fill_function
+        return make_own_function, (tuple(definitions.key_of(fn)), code, scope, closure), whole, None, None, fill_own_function
 
     def _cell(self, cell: types.CellType) -> Any:
         if id(cell) in self._cells:
@@ -162,6 +158,8 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             if definitions.is_found(cls):
                 return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
             raise pickle.PicklingError(reason)
+        for member in map(_unwrapped, attributes.values()):
+            self._members[id(member)] = member
         annotate = vars(cls).get("__annotate_func__")
         state = (setter, attributes) if annotate is None else (setter, attributes, annotate, vars(cls).get("__annotations_cache__"))
         key = tuple(definitions.key_of(cls, self._values))
@@ -179,19 +177,31 @@ def nothing() -> None:
     """Stands in frames for what an empty cell holds."""
 
 
-def _defaults(fn: types.FunctionType) -> tuple[tuple[str, Any], ...]:
-    """What a function has that was made of the same code and globals."""
-    code = fn.__code__
+def _global_names(code: types.CodeType) -> Any:
+    """The globals that code uses. cloudpickle does not look for those of late code within a class."""
+    names = cloudpickle.cloudpickle._extract_code_globals(code)
+    later = late.names_of_class_scope(code)
+    return {**names, **dict.fromkeys(later)} if later else names
+
+
+def _attributes(fn: types.FunctionType, code: types.CodeType) -> Iterator[tuple[str, Any, Any]]:
+    """Names and values, and what a function has instead that was just made of the same code and globals."""
     first = code.co_consts[0] if code.co_consts else None
-    doc = first if type(first) is str and (sys.version_info < (3, 13) or code.co_flags & 0x4000000) else None
-    return (
-        ("__name__", code.co_name),
-        ("__qualname__", getattr(code, "co_qualname", code.co_name)),
-        ("__module__", fn.__globals__.get("__name__")),
-        ("__doc__", doc),
-        ("__defaults__", None),
-        ("__kwdefaults__", None),
-    )
+    doc = first if type(first) is str and (sys.version_info < (3, 13) or code.co_flags & _HAS_DOCSTRING) else None
+    yield "__name__", fn.__name__, code.co_name
+    yield "__qualname__", fn.__qualname__, getattr(code, "co_qualname", code.co_name)
+    yield "__module__", fn.__module__, fn.__globals__.get("__name__")
+    yield "__doc__", fn.__doc__, doc
+    yield "__defaults__", fn.__defaults__, None
+    yield "__kwdefaults__", fn.__kwdefaults__, None
+    yield "__type_params__", getattr(fn, "__type_params__", ()), ()
+    yield "__dict__", fn.__dict__, {}
+
+
+def _unwrapped(attribute: Any) -> Any:
+    if type(attribute) is property:
+        return attribute.fget
+    return getattr(attribute, "__func__", attribute) if type(attribute) in (classmethod, staticmethod) else attribute
 
 
 def _is_of_a_statement(cls: type) -> bool:

@@ -61,7 +61,7 @@ def narrow(obj: Any) -> bytes:
     True
     """
     if not isinstance(obj, type):
-        return _Digest(obj, wide=False).hash.digest()
+        return _narrow_of_function(obj) if type(obj) is types.FunctionType else _Digest(obj, wide=False).hash.digest()
     version = version_of(obj)
     codes = [*map(_code_of, vars(obj).values())]
     before = _narrow_ones.get(obj)
@@ -71,6 +71,21 @@ def narrow(obj: Any) -> bytes:
 
 
 _narrow_ones: MutableMapping[type, tuple[object, list[Any], bytes]] = weakref.WeakKeyDictionary()
+
+
+def _narrow_of_function(fn: types.FunctionType) -> bytes:
+    """Kept as well, where all that it covers can be compared."""
+    if fn.__closure__ or fn.__dict__ or fn.__kwdefaults__ or not _PLAIN.issuperset(map(type, fn.__defaults__ or ())):
+        return _Digest(fn, wide=False).hash.digest()
+    late = getattr(fn, "__annotate__", None)
+    parts = fn.__code__, fn.__defaults__, late, dict(fn.__annotations__) if late is None else None
+    before = _narrow_functions.get(fn)
+    if before is None or not all(map(operator.is_, before[0][:3], parts)) or before[0][3] != parts[3]:
+        before = _narrow_functions[fn] = parts, _Digest(fn, wide=False).hash.digest()
+    return before[1]
+
+
+_narrow_functions: MutableMapping[types.FunctionType, tuple[tuple[Any, ...], bytes]] = weakref.WeakKeyDictionary()
 
 
 def _code_of(attribute: Any) -> Any:

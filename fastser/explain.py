@@ -176,6 +176,8 @@ def explain(
 
 # --- the walk ----------------------------------------------------------------------------------------------------------
 
+# What reducers raise for what they will not take apart; other errors tell of themselves.
+_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 # By their addresses: what metaclasses make of comparing classes is not asked.
 _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _SETS = frozenset(map(id, (set, frozenset)))
@@ -471,7 +473,8 @@ class _Walk:
             with suppress(Exception):
                 if self.fallback == "cloudpickle" and Reducers()().reduce(obj) is not None:
                     return "VALUE", "cloudpickle takes it apart", None
-            return plan.kind, f"its reducer refuses: {_text(error)}", None
+            reason = f"its reducer refuses: {_text(error)}" if isinstance(error, _REFUSALS) else plan.reason
+            return plan.kind, reason, None
         if isinstance(reduced, str):
             return self.refer(obj, "its reducer gives its name", reduced)
         return plan.kind, plan.reason, locate.reduced_parts(reduced)

@@ -28,18 +28,17 @@ def cached_annotations(fn: types.FunctionType) -> dict[str, Any] | None:
     return next((held for held in gc.get_referents(fn) if isinstance(held, dict) and id(held) not in others), None)
 
 
-def bare(fn: types.FunctionType, names: list[str]) -> types.FunctionType:
-    """The same function without annotations, since cloudpickle would evaluate them.
-
-    What is evaluated late sees the namespace that its class was made from. Of that, only what it names goes along.
-    """
-    closure = fn.__closure__
-    if closure:
-        closure = tuple(_narrowed(cell, variable, names) for variable, cell in zip(fn.__code__.co_freevars, closure))
-    bare = _copied(fn, fn.__code__, closure)
-    if getattr(fn, "__annotate__", None) is None:
-        bare.__annotations__ = fn.__annotations__
-    return bare
+def add_annotations(fn: types.FunctionType, state: dict[str, Any]) -> dict[str, Any] | None:
+    """Put what evaluates the annotations of a function into `state`, else its annotations; return what was evaluated before."""
+    annotate = getattr(fn, "__annotate__", None)
+    if annotate is None:
+        if fn.__annotations__:
+            state["__annotations__"] = fn.__annotations__
+        return None
+    cached = cached_annotations(fn)
+    if cached is None or type(annotate) is types.FunctionType:
+        state["__annotate__"] = annotate
+    return cached
 
 
 def _copied(fn: types.FunctionType, code: types.CodeType, closure: Any) -> types.FunctionType:
@@ -51,10 +50,17 @@ def _copied(fn: types.FunctionType, code: types.CodeType, closure: Any) -> types
     return copy
 
 
-def _narrowed(cell: types.CellType, variable: str, names: list[str]) -> types.CellType:
+def narrowed(code: types.CodeType, closure: tuple[types.CellType, ...]) -> tuple[types.CellType, ...]:
+    """The same, but that of the namespace of a class, which code that is evaluated late sees whole, only what it names goes along."""
+    if "__classdict__" not in code.co_freevars:
+        return closure
+    names = names_of_class_scope(code)
+    return tuple(_narrowed(cell, names) if variable == "__classdict__" else cell for variable, cell in zip(code.co_freevars, closure))
+
+
+def _narrowed(cell: types.CellType, names: list[str]) -> types.CellType:
     with suppress(ValueError):  # it is empty
-        if variable == "__classdict__":
-            return types.CellType({name: cell.cell_contents[name] for name in names if name in cell.cell_contents})
+        return types.CellType({name: cell.cell_contents[name] for name in names if name in cell.cell_contents})
     return cell
 
 

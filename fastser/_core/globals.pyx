@@ -16,11 +16,16 @@ from fastser import errors as _errors, fallback as _fallback
 cdef extern from *:
     """
     #define fastser_is_function(o) PyFunction_Check(o)
+    /* Names within functions have a part in angle brackets. */
+    static inline int fastser_is_local(PyObject *name) {
+        return PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) >= 0;
+    }
     #define fastser_function_name(o) (((PyFunctionObject *) (o))->func_qualname)
     /* Of a function in C; NULL where it has none. */
     #define fastser_builtin_module(o) (PyCFunction_CheckExact(o) ? ((PyCFunctionObject *) (o))->m_module : NULL)
     """
     bint fastser_is_function(PyObject* o) noexcept
+    bint fastser_is_local(PyObject* name) noexcept
     PyObject* fastser_function_name(PyObject* o) noexcept    # borrowed, as the others
     PyObject* fastser_builtin_module(PyObject* o) noexcept
     PyObject* PyFunction_GetModule(PyObject* o) noexcept     # NULL where its globals have no __name__
@@ -46,6 +51,8 @@ cdef bint encode_reference(Encoder* e, PyObject* o, object name) except -1:
             found = (plan.module, plan.name)
     elif fastser_type(o) == fastser_sentinel_type:
         found = ((<object> o).__module__, (<object> o).__name__)
+    if e.fallback == FALLBACK_CLOUDPICKLE and fastser_is_function(o) and fastser_is_local(fastser_function_name(o)):
+        return False
     if found is None or not is_found(o, found[0], found[1]):
         if not e.careful:
             stop(e, STOP_CAREFUL)

@@ -43,7 +43,7 @@ cdef object apart(object obj, object reduced):
     if type(reduced) is not tuple:
         return unusual(obj, reduced)
     size = PyTuple_GET_SIZE(reduced)
-    if not 2 <= size <= 5 or type(<object> PyTuple_GET_ITEM(reduced, 1)) is not tuple:
+    if not 2 <= size <= 6 or type(<object> PyTuple_GET_ITEM(reduced, 1)) is not tuple:
         return unusual(obj, reduced)
     made = Reduced.__new__(Reduced)
     made.call = <object> PyTuple_GET_ITEM(reduced, 0)
@@ -82,6 +82,12 @@ cdef object apart(object obj, object reduced):
             made.values.append(value)
         if made.keys:
             made.parts |= PART_DICT_ITEMS
+    if size > 5 and <object> PyTuple_GET_ITEM(reduced, 5) is not None:
+        made.setter = <object> PyTuple_GET_ITEM(reduced, 5)
+        if not PyCallable_Check(made.setter):
+            return unusual(obj, (*reduced[:3], iter(made.items), iter(zip(made.keys, made.values)), made.setter))
+        if made.parts & PART_STATE:
+            made.parts |= PART_SETTER
     return made
 
 

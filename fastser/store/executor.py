@@ -482,18 +482,25 @@ def _start(name: str, prefix: str, initializer: "_Portable", initargs: tuple[Any
             from fastser import by_value  # not at the top: a pool that is given functions by name does without cloudpickle
 
             by_value.set_in_main.update(found)
-            vars(sys.modules["__main__"]).update(found)
+            for scope in _own_scopes():
+                scope.update(found)
+
+
+def _own_scopes() -> list[dict[str, Any]]:
+    """What functions of the main module see: where processes are not forked, that is a dict of its own."""
+    main = vars(sys.modules["__main__"])
+    own = (fn.__globals__ for fn in main.values() if type(fn) is types.FunctionType and fn.__module__ in MAIN)
+    return [main, next(own, main)]
 
 
 def _main_scopes(fn: Any) -> Iterator[dict[str, Any]]:
-    """The main module, and what stands for it where a function came by value."""
-    main = vars(sys.modules["__main__"])
-    yield main
+    """These, and what stands for them where a function came by value."""
+    yield from (own := _own_scopes())
     while not isinstance(fn, types.FunctionType):
         fn = getattr(fn, "func", None) or getattr(fn, "__func__", None)
         if fn is None:
             return
-    if fn.__globals__ is not main and fn.__globals__.get("__name__") in MAIN:
+    if all(fn.__globals__ is not scope for scope in own) and fn.__globals__.get("__name__") in MAIN:
         yield fn.__globals__
 
 
