@@ -118,6 +118,7 @@ class ByValue:
         submodules: Any = ()
         if types.ModuleType in map(type, (*found.values(), *contents)):
             submodules = cloudpickle.cloudpickle._find_imported_submodules(code, (*found.values(), *contents))
+            submodules.sort(key=lambda module: module.__name__)
         state = {name: value for name, value, default in _attributes(fn, code) if value is not default and value != default}
         cached = late.add_annotations(fn, state)
         whole = found, contents, state or None, cached, *submodules

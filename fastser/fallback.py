@@ -7,10 +7,13 @@ itself through the default object protocol (its fields), a reference by name, wh
 import builtins
 import copyreg
 import dataclasses
+import datetime
+import decimal
 import inspect
 import pickle
 import sys
 import types
+import uuid
 import weakref
 from collections import namedtuple
 from collections.abc import Iterable, Iterator
@@ -332,6 +335,33 @@ OWN_REDUCERS: dict[type, Any] = {
     type(getattr(dataclasses, "_HAS_DEFAULT_FACTORY")): lambda _: "_HAS_DEFAULT_FACTORY",
     type(getattr(dataclasses, "_FIELD")): lambda kind: kind.name,
 }
+
+
+_ORDERED = frozenset([str, bytes, int, float, bool, type(None), complex, decimal.Decimal, uuid.UUID])
+_ORDERED |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
+
+
+def in_order(members: list[Any]) -> list[Any]:
+    """The members of a set in an order that depends on nothing but them; as they come where some are of users' classes."""
+    try:
+        return sorted(members, key=_place_in_order)
+    except _NoOrder:
+        return members
+
+
+def _place_in_order(member: Any) -> tuple[str, Any]:
+    kind = type(member)
+    if kind in _ORDERED:
+        return kind.__name__, member if kind is str else repr(member)
+    if kind is tuple:
+        return "tuple", tuple(map(_place_in_order, member))
+    if kind is frozenset:
+        return "frozenset", tuple(sorted(map(_place_in_order, member)))
+    raise _NoOrder
+
+
+class _NoOrder(Exception):
+    """Nothing but its own code tells where an object belongs."""
 
 
 def names_in(code: types.CodeType) -> Iterator[str]:

@@ -155,7 +155,9 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
         made.lenient = (<object> e.by_value).is_lenient(<object> o)
         made.lenient_setter = True
         answer(e, o, made)
+    e.defining += 1
     encode_reduced(e, &o, 1, 1, [found], False)
+    e.defining -= 1
     return 0
 
 

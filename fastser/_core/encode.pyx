@@ -29,6 +29,8 @@ import_datetime()
 fastser_plain_import()
 kinds_import()
 
+from fastser import fallback as _fallback
+
 cdef object _empty_text = ""
 cdef object _zero = 0
 cdef object _zero_float = 0.0
@@ -246,11 +248,35 @@ cdef int encode_sets(Encoder* e, PyObject** items, Py_ssize_t n, PyObject* t) ex
             position = 0
             while fastser_set_next(items[i], &position, &members[at]):
                 at += 1
+            if (not e.track or e.defining) and lengths[i] > 1:
+                sort_members(e, members + at - lengths[i], lengths[i])
         block_own(e, total)
         e.strict += 1
         encode_items(e, members, total)
         e.strict -= 1
     blocks_leave(e, mark)
+    return 0
+
+
+cdef int sort_members(Encoder* e, PyObject** members, Py_ssize_t n) except -1:
+    """The members of a set in an order of their own, where that can be told: that of text differs from process to process."""
+    cdef PyObject* t = fastser_type(members[0])
+    cdef Py_ssize_t i
+    cdef bint alike = t == fastser_str_type or t == fastser_bytes_type or t == fastser_int_type
+    cdef object ordered
+    for i in range(n):
+        alike = alike and fastser_type(members[i]) == t
+    if alike and t == fastser_int_type and e.track:
+        return 0    # the same in all processes
+    if not alike and not e.careful:
+        return stop(e, STOP_CAREFUL)
+    ordered = [<object> members[i] for i in range(n)]
+    if alike:
+        (<list> ordered).sort()
+    else:
+        ordered = _fallback.in_order(ordered)
+    for i in range(n):
+        members[i] = fastser_list_items(<PyObject*> ordered)[i]    # the set keeps them
     return 0
 
 

@@ -95,6 +95,7 @@ cdef struct Encoder:
     PyObject* whole           # a dict of the instances, by address, in which a tree keeps identity; or NULL; strong
     Memo asked                # addresses of objects whose reducers or hooks were asked, to indices of `answers`
     PyObject* answers         # a list of what they returned, each before its object, or NULL; strong; kept when the walk starts again
+    int defining              # how many definitions lie around what is being written
     PyObject* by_value        # the reducers of what goes by value, or NULL; strong; kept as well
     PyObject* make_by_value   # what makes these; borrowed
     PyObject* descriptions    # a dict of dtypes' descriptions to their numbers, or NULL; strong
@@ -133,6 +134,7 @@ cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
     e.open = NULL
     e.strict = 0
     e.called = 0
+    e.defining = 0
     e.class_count = 0
     e.instances = 0
     memo_clear(&e.classes)

@@ -16,6 +16,19 @@ from fastser._core.tags cimport *
 from fastser._core.text cimport *
 
 
+cdef extern from *:
+    """
+    /* A few of its characters, and not its address, so that equal objects take the same places in all processes.  Not empty. */
+    static inline size_t fastser_text_slot(PyObject *o) {
+        const unsigned char *data = (const unsigned char *) PyUnicode_DATA(o);
+        size_t size = (size_t) PyUnicode_GET_LENGTH(o) * PyUnicode_KIND(o);
+        size_t slot = size * 7 + data[0] + data[size / 3] * 31u + data[size / 2] * 59u + data[size - 1] * 101u;
+        return PyUnicode_KIND(o) == PyUnicode_1BYTE_KIND ? slot + data[size - 2] * 13u : slot;
+    }
+    """
+    size_t fastser_text_slot(PyObject* o) noexcept
+
+
 cdef inline int encode_text(Encoder* e, PyObject* o) except -1:
     cdef Py_ssize_t length = fastser_str_length(o)
     cdef TextCacheEntry* cached = NULL
@@ -25,7 +38,7 @@ cdef inline int encode_text(Encoder* e, PyObject* o) except -1:
     if utf8_room(o) >= BYTES_BODY_MIN:
         return encode_long_text(e, o)
     if e.track and length > 2 and fastser_refcount(o) > 1:
-        cached = &e.texts[(<size_t> o >> 4) & (TEXT_CACHE_SIZE - 1)]
+        cached = &e.texts[fastser_text_slot(o) & (TEXT_CACHE_SIZE - 1)]
         if cached.key == o and cached.epoch == e.epoch:
             put_tag(e, TAG_TEXT_REF)
             append_varint(&e.columns.tags, cached.index)
