@@ -44,6 +44,7 @@ def dump(
     track_refs: bool = True,
     max_depth: int = 1000,
     fallback: Fallback = "cloudpickle",
+    verify: bool = False,
 ) -> None:
     """Write an object to a file as one frame.
 
@@ -55,7 +56,7 @@ def dump(
     file : path or binary file
         A path is replaced as a whole once everything is written, so that it holds either the old contents or the new.
         To a file the frame is written at its position; frames may follow one another.
-    track_refs, max_depth, fallback
+    track_refs, max_depth, fallback, verify
         As for `dumps`.
 
     Raises
@@ -86,7 +87,7 @@ def dump(
     >>> fastser.load(file), fastser.load(file)
     ([1, 2], {'a': 3})
     """
-    _dump(obj, file, track_refs=track_refs, max_depth=max_depth, fallback=fallback)
+    _dump(obj, file, track_refs=track_refs, max_depth=max_depth, fallback=fallback, verify=verify)
 
 
 def load(
@@ -337,7 +338,7 @@ class Serializer:
 
     Parameters
     ----------
-    track_refs, max_depth, fallback
+    track_refs, max_depth, fallback, verify
         As for `dumps`.
     safe, allow
         As for `loads`.
@@ -363,6 +364,7 @@ class Serializer:
     track_refs: bool = True
     max_depth: int = 1000
     fallback: Fallback = "cloudpickle"
+    verify: bool = False
     safe: bool = False
     allow: Iterable[type | str] = ()
     # None where it has none of its own. Replaced, never changed: copies of the serializer share it.
@@ -392,15 +394,21 @@ class Serializer:
 
     def dumps(self, obj: object) -> bytes:
         """As the function `dumps`."""
-        return dumps(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
+        return dumps(
+            obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
+        )
 
     def pack(self, obj: object) -> Packed:
         """As the function `pack`."""
-        return pack(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
+        return pack(
+            obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
+        )
 
     def dump(self, obj: object, file: Path | BinaryIO) -> None:
         """As the function `dump`."""
-        _dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
+        _dump(
+            obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
+        )
 
     def pack_many(self, objects: Iterable[object], *, copy: bool = False, large: bool = False) -> PackedRows:
         """As the function `pack_many`."""

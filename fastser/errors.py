@@ -112,6 +112,10 @@ def needs_fallback(path: str | None, type_name: str) -> EncodeError:
     return cannot_pack(path, type_name, "it would need pickle, and fallback is None; pass fallback='pickle' or 'cloudpickle'")
 
 
+def cannot_be_loaded(path: str, type_name: str, reason: object) -> EncodeError:
+    return EncodeError(f"the {type_name} at {shorten(path)} was packed, but cannot be loaded again: {_reason(reason)}")
+
+
 def changed_while_packing(path: str | None, type_name: str) -> EncodeError:
     return cannot_pack(path, type_name, "it changed size while it was being packed; pack a copy, or hold a lock")
 

@@ -63,7 +63,9 @@ LAYERS = [
     {"_core.table_pieces"},
     {"_core.table_zones"},
     {"_core.table_columns"},
-    {"_core.dumps", "_core.loads", "_core.tables", "_core.from_arrow"},
+    {"_core.loads", "_core.tables", "_core.from_arrow"},
+    {"verify"},
+    {"_core.dumps"},
     {"_core.packed_rows", "_core.loads_many"},
     {"api", "explain"},
     {"store"},
@@ -191,6 +193,7 @@ def test_public_names():
     assert sorted(fastser.__all__) == [
         "ArrowData",
         "DecodeError",
+        "DefinitionWarning",
         "DepthError",
         "EncodeError",
         "Executor",

@@ -186,6 +186,7 @@ class ObjectStore:
         track_refs: bool = True,
         max_depth: int = 1000,
         fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
+        verify: bool = False,
     ) -> ObjectRef:
         """Pack an object straight into shared memory.
 
@@ -194,7 +195,7 @@ class ObjectStore:
         obj : object
         key : str, optional
             A name to get it by, which is used once: a second put is refused.
-        track_refs, max_depth, fallback
+        track_refs, max_depth, fallback, verify
             As for `fastser.dumps`.
 
         Returns
@@ -211,7 +212,7 @@ class ObjectStore:
             The key is taken.
         StoreClosedError
         """
-        return self._write(pack(obj, track_refs=track_refs, max_depth=max_depth, fallback=fallback), key)
+        return self._write(pack(obj, track_refs=track_refs, max_depth=max_depth, fallback=fallback, verify=verify), key)
 
     def put_frame(self, frame: "Buffer | Packed", *, key: str | None = None) -> ObjectRef:
         """Put what is packed already: what `fastser.dumps` or `fastser.pack` returned.
