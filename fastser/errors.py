@@ -218,6 +218,17 @@ def not_arrow(found: object, methods: str) -> TypeError:
     return TypeError(f"expected a producer of Arrow data, with {methods}, found {type_name(found)}")
 
 
+def only_addresses(place: str) -> EncodeError:
+    """`place` leads to a part of Arrow data, such as ``column 'a'``."""
+    return EncodeError(
+        f"what Polars gives of {place} are addresses, since it holds Python objects (pl.Object): expected values; hand them on as a list (to_list)"
+    )
+
+
+def polars_empty_arrays(name: str, dtype: object) -> EncodeError:
+    return EncodeError(f"the column {name!r} has arrays of width 0 ({dtype}), which Polars could not read again: cast them to lists")
+
+
 def not_arrow_data(found: object) -> TypeError:
     return TypeError(f"expected an ArrowData, found {type_name(found)}")
 
@@ -558,4 +569,4 @@ def _place(offset: int | str) -> str:
 
 
 def _reason(reason: object) -> str:
-    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)
+    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) and type(reason) is not EncodeError else str(reason)
