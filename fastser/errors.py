@@ -7,22 +7,46 @@ Each says what was expected, what came instead, and where: the path inside the o
 
 import errno
 import os
+import pickle
 import reprlib
 import sys
+import threading
+from typing import Any
 
 _PATH_LIMIT = 160
 _FIRST_SENTENCE = "This object exceeds the maximum recursion depth. It may contain itself recursively."
 
 
 class FastserError(Exception):
-    """Base class of everything that fastser raises on its own account."""
+    """Base class of everything that fastser raises on its own account.
+
+    Copied and pickled, an error keeps its cause too, where that can be pickled; other exceptions lose it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._parts(self.__cause__ if _can_be_pickled(self.__cause__) else None)
+
+    def __copy__(self) -> "FastserError":
+        cls, arguments, *state = self._parts(self.__cause__)
+        copied: FastserError = cls(*arguments)
+        for found in state:
+            copied.__setstate__(found)
+        return copied
+
+    def _parts(self, cause: "BaseException | None") -> tuple[Any, ...]:
+        reduced: Any = super().__reduce__()
+        cls, arguments, *state = reduced  # in a dict of the state are the notes, too
+        attributes = {**state[0]} if state and state[0] else {}
+        if cause is not None:
+            attributes["__cause__"] = cause
+        return (cls, arguments, attributes) if attributes else (cls, arguments)
 
 
-class EncodeError(FastserError, TypeError):
+class EncodeError(FastserError, pickle.PicklingError, TypeError):
     """An object cannot be packed. The cause, where there is one, is in ``__cause__``."""
 
 
-class DecodeError(FastserError, ValueError):
+class DecodeError(FastserError, pickle.UnpicklingError, ValueError):
     """The data is not a whole, well-formed frame."""
 
 
@@ -32,6 +56,23 @@ class DepthError(FastserError, RecursionError):
 
 class UnsafeDataError(DecodeError):
     """A frame read with ``safe=True`` asks for something that would import, call or unpickle."""
+
+
+_tried = threading.local()
+
+
+def _can_be_pickled(cause: "BaseException | None") -> bool:
+    """Whether a cause can, with all that leads to it: who asks for an error's parts would fail on it."""
+    if cause is None or getattr(_tried, "now", False):  # causes of causes are part of the trial
+        return True
+    _tried.now = True
+    try:
+        pickle.dumps(cause, protocol=5, buffer_callback=lambda buffer: None)
+    except Exception:
+        return False
+    finally:
+        _tried.now = False
+    return True
 
 
 # --- both directions ---------------------------------------------------------------------------------------------------
@@ -93,9 +134,17 @@ def cannot_pack(path: str | None, type_name: str, reason: object) -> EncodeError
     return EncodeError(f"cannot pack the {type_name} at {shorten(path or 'an unknown path')}: {_reason(reason)}")
 
 
-def cannot_pickle(path: str | None, type_name: str, reason: Exception) -> EncodeError:
+def cannot_pickle(path: str | None, obj: object, reason: Exception) -> EncodeError:
     remedy = "leave it out in __getstate__, or register a hook for its class (fastser.register)"
-    return cannot_pack(path, type_name, f"{_reason(reason)}; {remedy}")
+    if hasattr(type(obj), "__arrow_c_stream__") or hasattr(type(obj), "__arrow_c_array__"):
+        remedy = f"pack its data (fastser.ArrowData.from_producer), {remedy}"
+    return cannot_pack(path, type_name(obj), f"{_reason(reason)}; {remedy}")
+
+
+def one_shot() -> EncodeError:
+    return EncodeError(
+        "its data may be there only once, so packing does not read it: pack what fastser.ArrowData.from_producer reads of it, or a table made of it"
+    )
 
 
 def needs_fallback(path: str | None, type_name: str) -> EncodeError:
@@ -388,7 +437,7 @@ class StoreClosedError(StoreError, ValueError):
     """The store was closed, here or by its owner."""
 
 
-class StoreFullError(StoreError, MemoryError):
+class StoreFullError(StoreError):
     """There is no room for the object. Nothing was written."""
 
 
@@ -561,7 +610,9 @@ def class_name(cls: type) -> str:
 def _prefixed(error: FastserError, place: str) -> FastserError:
     # Of a class of ours: one that a user derived may be made otherwise.
     cls = next(cls for cls in type(error).__mro__ if cls.__module__ == __name__)
-    return cls(f"{place}: {error}")
+    prefixed = cls(f"{place}: {error}")
+    vars(prefixed).update(vars(error))
+    return prefixed
 
 
 def _place(offset: int | str) -> str:

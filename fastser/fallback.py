@@ -20,13 +20,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in
+from fastser.errors import FastserError
+from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in, refused
 
 Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE", "PICKLE"]
 
 # What pickle raises on meeting what only cloudpickle can carry: functions and classes that cannot be imported by name
 # (PicklingError, or AttributeError for local ones), modules, cells, code and views of dicts (TypeError).
 _REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether cloudpickle may know better. An error of ours, of a call within this one, is final, though it passes for one of pickle's."""
+    return isinstance(error, _REFUSALS) and not isinstance(error, FastserError)
+
 
 # The bits that tell what a reducer returned beside a callable and its arguments.
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
@@ -95,6 +102,8 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REDUCE", "copyreg has a reducer for it")
     if (hook := built_in(cls)) is not None:
         return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
+    if (hook := refused(cls)) is not None:
+        return Plan("HOOK", "a one-shot stream", hook=hook)
     if issubclass(cls, (type, types.ModuleType)) or cls in _FOUND_BY_NAME:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):
@@ -423,8 +432,8 @@ def pickle_object(obj: object, mode: str) -> tuple[bytes, list[pickle.PickleBuff
         return _by_value(obj)
     try:
         payload, buffers = _by_pickle(obj)
-    except _REFUSALS:
-        if isinstance(obj, io.IOBase):
+    except Exception as error:
+        if not is_refusal(error) or isinstance(obj, io.IOBase):
             raise  # cloudpickle would take a text file for its text
         payload = None
     if payload is None:
@@ -454,6 +463,6 @@ def _by_value(obj: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
     try:
         return by_value.dumps(obj, reference, buffers.append), buffers
     except pickle.PicklingError as error:
-        if isinstance(error.__cause__, RecursionError):  # as cloudpickle words it
+        if isinstance(error.__cause__, RecursionError) and not isinstance(error, FastserError):  # as cloudpickle words it
             raise error.__cause__ from None
         raise

@@ -31,9 +31,6 @@ kinds_import()
 cdef object _templates = "string.templatelib"    # imported by whoever has one of its objects
 cdef object _buffer_class = _pickle.PickleBuffer
 
-# What pickle raises on what only cloudpickle can carry.
-cdef tuple _refusals = (_pickle.PicklingError, AttributeError, TypeError)
-
 
 cdef object reduced(Encoder* e, PyObject* o):
     """What the reducer of an object returned: parts, or a name; None where it refuses and a pickle may know better."""
@@ -47,10 +44,10 @@ cdef object reduced(Encoder* e, PyObject* o):
         except RecursionError as error:
             raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
         except Exception as error:
-            if isinstance(error, _refusals) and e.fallback == FALLBACK_CLOUDPICKLE:
-                return None
-            if isinstance(error, _refusals):
-                raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), error) from error
+            if _fallback.is_refusal(error):
+                if e.fallback == FALLBACK_CLOUDPICKLE:
+                    return None
+                raise _errors.cannot_pickle(path_of(e, o), <object> o, error) from error
             raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
     keep(e, found)
     return found

@@ -65,7 +65,7 @@ cdef int write_unit(Encoder* e, PyObject* o) except -1:
     except RecursionError as error:
         raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
     except Exception as error:
-        raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), error) from error
+        raise _errors.cannot_pickle(path_of(e, o), <object> o, error) from error
     write_memory(e, payload)
     write_varint(e, len(buffers))
     for buffer in buffers:

@@ -196,5 +196,5 @@ _SLICES_ARE_VIEWS = tuple(map(int, pl.__version__.split(".")[:2])) >= (2, 1)
 HOOKS = (
     Hook(pl.DataFrame, "polars.dataframe.frame.DataFrame", _frame, _again(pl.DataFrame), False),
     Hook(pl.Series, "polars.series.series.Series", _series, _again(pl.Series), False),
-    Hook(pl.LazyFrame, "polars.lazyframe.frame.LazyFrame", pl.LazyFrame.collect, pl.DataFrame.lazy, False),
+    Hook(pl.LazyFrame, "polars.lazyframe.frame.LazyFrame", pl.LazyFrame.collect, pl.DataFrame.lazy, False, computes=True),
 )
