@@ -11,6 +11,8 @@ import pickle
 import reprlib
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _PATH_LIMIT = 160
@@ -24,22 +26,20 @@ class FastserError(Exception):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._parts(self.__cause__ if _can_be_pickled(self.__cause__) else None)
-
-    def __copy__(self) -> "FastserError":
-        cls, arguments, *state = self._parts(self.__cause__)
-        copied: FastserError = cls(*arguments)
-        for found in state:
-            copied.__setstate__(found)
-        return copied
-
-    def _parts(self, cause: "BaseException | None") -> tuple[Any, ...]:
         reduced: Any = super().__reduce__()
         cls, arguments, *state = reduced  # in a dict of the state are the notes, too
         attributes = {**state[0]} if state and state[0] else {}
-        if cause is not None:
-            attributes["__cause__"] = cause
+        if self.__cause__ is not None and _can_be_pickled(self.__cause__):
+            attributes["__cause__"] = self.__cause__
         return (cls, arguments, attributes) if attributes else (cls, arguments)
+
+    def __copy__(self) -> "FastserError":
+        with _taken_as_they_are():
+            make, arguments, *state = self.__reduce_ex__(4)
+        copied: FastserError = make(*arguments)
+        if state and state[0] is not None:
+            copied.__setstate__(state[0])
+        return copied
 
 
 class EncodeError(FastserError, pickle.PicklingError, TypeError):
@@ -58,20 +58,28 @@ class UnsafeDataError(DecodeError):
     """A frame read with ``safe=True`` asks for something that would import, call or unpickle."""
 
 
-_tried = threading.local()
+_causes = threading.local()
 
 
-def _can_be_pickled(cause: "BaseException | None") -> bool:
-    """Whether a cause can, with all that leads to it: who asks for an error's parts would fail on it."""
-    if cause is None or getattr(_tried, "now", False):  # causes of causes are part of the trial
-        return True
-    _tried.now = True
+@contextmanager
+def _taken_as_they_are() -> "Iterator[None]":
+    before = getattr(_causes, "taken", False)
+    _causes.taken = True
     try:
-        pickle.dumps(cause, protocol=5, buffer_callback=lambda buffer: None)
+        yield
+    finally:
+        _causes.taken = before
+
+
+def _can_be_pickled(cause: BaseException) -> bool:
+    """Whether a cause can, with all that leads to it: who asks for an error's parts would fail on it."""
+    if getattr(_causes, "taken", False):  # causes of causes are part of the trial
+        return True
+    try:
+        with _taken_as_they_are():
+            pickle.dumps(cause, protocol=5, buffer_callback=lambda buffer: None)
     except Exception:
         return False
-    finally:
-        _tried.now = False
     return True
 
 

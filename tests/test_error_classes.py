@@ -175,6 +175,29 @@ def test_a_cause_that_cannot_be_pickled_stays_behind():
         assert copy.copy(error).__cause__ is cause
 
 
+class WithReducer(fastser.EncodeError):
+    """Is made in another way than by its arguments."""
+
+    def __init__(self, *, path):
+        super().__init__(f"at {path}")
+        self.place = path
+
+    def __reduce__(self):
+        return remade, (self.place,), super().__reduce__()[2]
+
+
+def remade(path):
+    return WithReducer(path=path)
+
+
+def test_a_derived_class_with_a_reducer():
+    error = thrown(WithReducer(path="$.x"), KeyError(1))
+    for way in WAYS:
+        if way not in ("fastser, allowed", "fastser, among others"):
+            back = WAYS[way](error)
+            assert type(back) is WithReducer and back.place == "$.x" and repr(back.__cause__) == "KeyError(1)"
+
+
 def test_what_is_not_to_be_caught_is_not():
     class Interrupting(Exception):
         def __reduce__(self):
