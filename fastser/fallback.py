@@ -23,9 +23,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in
+from fastser.errors import FastserError
+from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in, refused
 
 Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE"]
+
+
+# What reducers raise for what they will not take apart.
+_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether cloudpickle may know better. An error of ours, of a call within this one, is final, though it passes for one of pickle's."""
+    return isinstance(error, _REFUSALS) and not isinstance(error, FastserError)
+
 
 # The bits that tell what a reducer returned beside a callable and its arguments.
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
@@ -96,6 +107,8 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REDUCE", "copyreg has a reducer for it")
     if (hook := built_in(cls)) is not None:
         return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
+    if (hook := refused(cls)) is not None:
+        return Plan("HOOK", "a one-shot stream", hook=hook)
     if issubclass(cls, (type, types.ModuleType)) or cls in _FOUND_BY_NAME:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -242,8 +243,8 @@ def test_the_hot_functions_are_the_compiled_ones():
     "name, bases",
     [
         ("FastserError", (Exception,)),
-        ("EncodeError", (fastser.FastserError, TypeError)),
-        ("DecodeError", (fastser.FastserError, ValueError)),
+        ("EncodeError", (fastser.FastserError, pickle.PicklingError, TypeError)),
+        ("DecodeError", (fastser.FastserError, pickle.UnpicklingError, ValueError)),
         ("DepthError", (fastser.FastserError, RecursionError)),
         ("UnsafeDataError", (fastser.DecodeError,)),
         ("StoreError", (fastser.FastserError,)),
@@ -251,7 +252,7 @@ def test_the_hot_functions_are_the_compiled_ones():
         ("StoreExistsError", (fastser.StoreError, FileExistsError)),
         ("StorePermissionError", (fastser.StoreError, PermissionError)),
         ("StoreClosedError", (fastser.StoreError, ValueError)),
-        ("StoreFullError", (fastser.StoreError, MemoryError)),
+        ("StoreFullError", (fastser.StoreError,)),
         ("StoreTimeoutError", (fastser.StoreError, TimeoutError)),
         ("ObjectExistsError", (fastser.StoreError, FileExistsError)),
         ("ObjectNotFoundError", (fastser.StoreError, LookupError)),

@@ -24,7 +24,7 @@ from fastser._core.memory cimport encode_memory, path_of
 
 import pickle as _pickle
 
-from fastser import errors as _errors
+from fastser import errors as _errors, fallback as _fallback
 
 cnp.import_array()
 kinds_import()
@@ -34,9 +34,6 @@ cdef enum:
 
 cdef object _templates = "string.templatelib"    # imported by whoever has one of its objects
 cdef object _buffer_class = _pickle.PickleBuffer
-
-# What reducers raise for what they will not take apart.
-cdef tuple _refusals = (_pickle.PicklingError, AttributeError, TypeError)
 
 
 cdef object answered(Encoder* e, PyObject* o):
@@ -84,7 +81,7 @@ cdef object reduced(Encoder* e, PyObject* o):
     except RecursionError as error:
         raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
     except Exception as error:
-        if not isinstance(error, _refusals) or isinstance(error, _errors.FastserError):
+        if not _fallback.is_refusal(error):
             raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
         found = error
     answer(e, o, found)
@@ -130,7 +127,7 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
         return stop(e, STOP_CAREFUL)
     if e.fallback != FALLBACK_CLOUDPICKLE:
         if refusal is not None and e.fallback == FALLBACK_PICKLE:
-            raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), refusal) from refusal
+            raise _errors.cannot_pickle(path_of(e, o), <object> o, refusal) from refusal
         raise _errors.needs_fallback(path_of(e, o), _errors.type_name(<object> o))
     if not e.track:
         return encode_tracked(e, o)
@@ -150,7 +147,7 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
         if type(found) is not Reduced:
             if refusal is None:
                 refusal = _errors.not_found_by_name(<object> o, name)
-            raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), refusal) from refusal
+            raise _errors.cannot_pickle(path_of(e, o), <object> o, refusal) from refusal
         made = <Reduced> found
         made.lenient = (<object> e.by_value).is_lenient(<object> o)
         made.lenient_setter = True

@@ -606,7 +606,8 @@ def _raised_there(frame: bytes, text: str) -> _Raised:
         raised.original = loads(frame)
     except BaseException as error:
         raised.original = error
-    raised.original.__cause__ = RemoteTraceback(text)
+    trace = RemoteTraceback(text)
+    trace.__cause__, raised.original.__cause__ = raised.original.__cause__, trace
     return raised
 
 
