@@ -191,7 +191,7 @@ cdef object convert(Decoder* d, object owner, bint exact):
     d.writable = False
     d.safe = True
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
-    d.foreign = d.view.flags & FLAG_FOREIGN
+    d.foreign = d.exposed = d.view.flags & FLAG_FOREIGN
     d.walk_value = decode_value
     d.walk_items = decode_items
     nodes.d = d

@@ -13,6 +13,8 @@ from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, data_append
 
+from numpy import ndarray as _ndarray
+
 from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, locate as _locate
 
 
@@ -57,6 +59,7 @@ cdef int encode_units(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
 
 cdef int write_unit(Encoder* e, PyObject* o) except -1:
     cdef object payload, buffers, buffer
+    cdef bint made
     if e.fallback == FALLBACK_NONE:
         raise _errors.needs_fallback(path_of(e, o), _errors.type_name(<object> o))
     try:
@@ -66,10 +69,12 @@ cdef int write_unit(Encoder* e, PyObject* o) except -1:
         raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
     except Exception as error:
         raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), error) from error
-    write_memory(e, payload)
+    write_memory(e, payload, False)
     write_varint(e, len(buffers))
+    # An array of a dtype that only pickle knows is an array all the same: in a container it stays a view.
+    made = e.made != 0 or type(<object> o) is not _ndarray
     for buffer in buffers:
-        write_memory(e, buffer)
+        write_memory(e, buffer, made)
     return 0
 
 
@@ -82,7 +87,7 @@ cdef int encode_memory(Encoder* e, PyObject* o) except -1:
     number_one(e, o)
     e.flags |= FLAG_FOREIGN
     write_tag(e, TAG_MEMORY)
-    return write_memory(e, memory)
+    return write_memory(e, memory, e.made != 0)
 
 
 cdef int encode_arrow(Encoder* e, PyObject* o) except -1:
@@ -101,12 +106,12 @@ cdef int encode_arrow(Encoder* e, PyObject* o) except -1:
     e.depth += ARROW_LEVELS
     write_varint(e, len(buffers))
     for buffer in buffers:
-        write_memory(e, buffer)
+        write_memory(e, buffer, False)
     return 0
 
 
-cdef int write_memory(Encoder* e, object memory) except -1:
-    """Bytes or a memoryview as a body."""
+cdef int write_memory(Encoder* e, object memory, bint made) except -1:
+    """Bytes or a memoryview as a body; ``made``: for what may write to it."""
     cdef const unsigned char[::1] view
     cdef const char* data = NULL
     cdef Body* body
@@ -133,4 +138,4 @@ cdef int write_memory(Encoder* e, object memory) except -1:
     body = body_new(e, <PyObject*> owner)
     body.data = data
     body.size = size
-    return write_tag(e, BODY_BUFFER)
+    return write_owned_body(e, body, made)

@@ -21,7 +21,7 @@ import numpy as np
 
 from fastser import errors
 from fastser._core.dumps import dumps, pack
-from fastser._core.loads import loads
+from fastser._core.loads import loads, loads_private
 from fastser._core.packed import Packed
 from fastser.store.objects import ObjectStore
 from fastser.store.functions import PackedFunctions, UnpackedFunctions, is_found_by_name
@@ -428,7 +428,7 @@ class _Worker:
         self._number = itertools.count()
 
     def open(self, call: bytes | ObjectRef) -> Any:
-        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else loads(bytearray(call))
+        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else _own(call)
         found: dict[ObjectRef, Any] = {}
         resolve = partial(self._resolve, found)
         calls = [tuple(map(resolve, args)) for args in calls]
@@ -527,7 +527,7 @@ class _Received:
 def _receive(prefix: str, content: bytes | ObjectRef) -> _Received:
     try:
         if not isinstance(content, ObjectRef):
-            return _Received(loads(bytearray(content)))  # so that its arrays can be written to
+            return _Received(_own(content))
         store = _RECEIVERS[prefix].store
         try:
             return _Received(store.get(content, mode="c"))
@@ -535,6 +535,11 @@ def _receive(prefix: str, content: bytes | ObjectRef) -> _Received:
             store.delete(content)  # its memory is free when the last view of it is gone
     except BaseException as error:
         return _Received(error=error)
+
+
+def _own(frame: bytes) -> Any:
+    """The object of a frame that came through a pipe; its arrays can be written to."""
+    return loads_private(bytearray(frame), readonly=False)
 
 
 class _Raised(Exception):
