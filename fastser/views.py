@@ -1,9 +1,10 @@
 """Which objects that reducers make again leave the arrays in them views, as a list or a dict does.
 
-A reader copies what a call makes something of: code that never heard of fastser may write to it. Mere containers of the standard
-library are none the more for it than lists are, and pandas copies a block of a table by itself before it writes to it.
+A reader copies what a call makes something of: code that never heard of fastser may write to it. Mere containers are no more than lists
+are, and pandas copies a block of a table by itself before it writes to it.
 """
 
+import sys
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from importlib import import_module
@@ -14,7 +15,7 @@ from fastser.hooks import INTEGRATIONS
 # As plans.pxd has them.
 COPIED, VIEWED, OF_FRAME, IN_FRAME = range(4)
 
-_CONTAINERS = (OrderedDict, defaultdict, deque, Counter, types.SimpleNamespace)
+_CONTAINERS = (OrderedDict, defaultdict, deque, Counter, types.SimpleNamespace, memoryview)
 
 
 def arrays_of(cls: type) -> int:
@@ -23,10 +24,11 @@ def arrays_of(cls: type) -> int:
         return VIEWED
     module = cls.__module__
     if type(module) is str and module.partition(".")[0] == "pandas":
-        return OF_FRAME if frames().is_frame(cls) else IN_FRAME
+        known = frames()
+        return OF_FRAME if known is not None and known.is_frame(cls) else IN_FRAME
     return COPIED
 
 
 def frames() -> Any:
-    """What knows of pandas' tables."""
-    return import_module(INTEGRATIONS["pandas"])
+    """What knows of pandas' tables, or None where nobody has imported pandas, and there are none."""
+    return import_module(INTEGRATIONS["pandas"]) if "pandas" in sys.modules else None

@@ -98,7 +98,10 @@ cdef object parts_of(object o):
     if plan.kind == PLAN_REDUCE and plan.arrays == ARRAYS_VIEWED:
         if type(o) is _deque:
             return o.copy()
-        return list(o.__dict__.values()) if type(o) is _SimpleNamespace else [*dict.keys(o), *dict.values(o)]
+        if type(o) is _SimpleNamespace:
+            return list(o.__dict__.values())
+        if isinstance(o, dict):
+            return [*dict.keys(o), *dict.values(o)]
     return ()
 
 

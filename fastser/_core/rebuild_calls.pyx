@@ -154,7 +154,8 @@ cdef object tables(Decoder* d, bint* copies):
     user_code_begins(d)
     try:
         frames = _views.frames()
-        copies[0] = frames.writes_in_place()
+        if frames is not None:
+            copies[0] = frames.writes_in_place()
     except Exception as error:
         raise _errors.cannot_rebuild("a table of pandas", error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)
