@@ -124,6 +124,8 @@ cdef tuple make_columns(Table self, Piece* root, Place* place):
         for k in range(<Py_ssize_t> (fields.fields.size // sizeof(Field))):
             field = <Field*> fields.fields.data + k
             below.name = field.name
+            if piece_count(&field.pieces) == 0:
+                continue    # a key of another dict of the run that the one at the root is taken from
             piece = <Piece*> field.pieces.data
             open_list(self.nodes, piece, &below)
             if n >= 0 and piece.count != n:
