@@ -312,7 +312,7 @@ def test_refusals_of_pickle_still_go_to_cloudpickle():
             raise pickle.PicklingError("ask another")
 
     calls = fastser.explain(Local())
-    assert calls.plan == "PICKLE" and "its reducer refuses" in calls.reason
+    assert calls.plan == "REDUCE" and "its reducer refuses" in calls.reason
 
 
 # --- from workers ------------------------------------------------------------------------------------------------------

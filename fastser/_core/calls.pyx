@@ -15,7 +15,7 @@ from fastser._core.globals cimport encode_reference, write_callable
 from fastser._core.kinds cimport is_frozen, kinds_import
 from fastser._core.memo cimport Memo, MemoEntry, memo_entry, memo_release
 from fastser._core.numbering cimport *
-from fastser._core.plans cimport ClassPlan, look_up
+from fastser._core.plans cimport ARRAYS_IN_FRAME, ARRAYS_OF_FRAME, ARRAYS_VIEWED, ClassPlan, look_up
 from fastser._core.reducers cimport Reduced, apart, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
@@ -96,7 +96,7 @@ cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1:
         return encode_memory(e, o)
     found = reduced(e, o)
     if type(found) is Reduced:
-        encode_reduced(e, &o, 1, 1, [found], plan is not None and plan.has_setstate)
+        encode_reduced(e, &o, 1, 1, [found], plan)
         return 0
     if type(found) is not str:
         return encode_by_value(e, o, None, found)
@@ -153,7 +153,9 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
         made.lenient_setter = True
         answer(e, o, made)
     e.defining += 1
-    encode_reduced(e, &o, 1, 1, [found], False)
+    e.made += 1    # what a function writes to can be written to
+    encode_reduced(e, &o, 1, 1, [found], None)
+    e.made -= 1
     e.defining -= 1
     return 0
 
@@ -197,10 +199,17 @@ cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssiz
         found.append(other)
     if not found or not is_worth_it(len(found), n):
         return 0
-    return encode_reduced(e, items, len(found), n, found, plan.has_setstate)
+    return encode_reduced(e, items, len(found), n, found, plan)
 
 
-cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, list found, bint has_setstate) except -1:
+cdef bint makes(Encoder* e, ClassPlan plan, int kind) noexcept:
+    """Whether the arrays within are for what a reader makes by calling: not those of mere containers and of pandas' tables."""
+    if plan is None or kind >= 0 or plan.arrays == ARRAYS_VIEWED or plan.arrays == ARRAYS_OF_FRAME:
+        return False
+    return plan.arrays != ARRAYS_IN_FRAME or e.framed == 0
+
+
+cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, list found, ClassPlan plan) except -1:
     cdef size_t mark = e.blocks.size
     cdef Reduced first = <Reduced> found[0]
     cdef object one
@@ -208,6 +217,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     cdef bint strict_state
     cdef OpenRun run
     cdef int kind = template_kind(items[0], first)
+    cdef bint made = makes(e, plan, kind), framed = plan is not None and plan.arrays == ARRAYS_OF_FRAME
     descend(e, items[0])
     if not e.track:
         note_path(e, items, k)
@@ -215,13 +225,15 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         being_made(e, items, k)
     write_concat(e, k, n)
     e.instances = 1
+    e.made += made
+    e.framed += framed
     if kind >= 0:
         write_tag(e, TAG_TEMPLATE)
         write_varint(e, kind)
     else:
         e.flags |= FLAG_FOREIGN
         write_tag(e, TAG_CALL)
-        write_varint(e, parts)
+        write_varint(e, parts | PART_FRAME if framed else parts)
         write_callable(e, <PyObject*> first.call)
     e.strict += not first.lenient
     e.called += not first.lenient
@@ -229,6 +241,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     e.strict -= not first.lenient
     e.called -= not first.lenient
     if number_made(e, items, k):
+        e.made -= made
+        e.framed -= framed
         blocks_leave(e, mark)
         ascend(e, items, k, True)
         return k
@@ -239,7 +253,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     if parts & PART_DICT_ITEMS:
         write_sequences(e, [(<Reduced> one).keys for one in found], [(<Reduced> one).values for one in found])
     if parts & PART_STATE:
-        strict_state = has_setstate or (parts & PART_SETTER and not first.lenient_setter)
+        strict_state = (plan is not None and plan.has_setstate) or (parts & PART_SETTER and not first.lenient_setter)
         e.strict += strict_state
         e.called += strict_state
         write_column(e, [(<Reduced> one).state for one in found])
@@ -249,6 +263,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         write_callable(e, <PyObject*> first.setter)
     if k > 1:
         close_run(e, &run)
+    e.made -= made
+    e.framed -= framed
     blocks_leave(e, mark)
     ascend(e, items, k, True)
     return k

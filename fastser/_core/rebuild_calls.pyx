@@ -5,9 +5,9 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from fastser._core.array_views cimport memory_view
+from fastser._core.array_views cimport lent_memory, memory_of
 from fastser._core.arrays cimport fastser_plain_import
-from fastser._core.bodies cimport read_body
+from fastser._core.bodies cimport BodyRead, read_body
 from fastser._core.callables cimport read_callable, stand_in
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read_varint, unbacked
@@ -19,7 +19,7 @@ from fastser._core.references cimport number, referred, set_number
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.tags cimport *
 
-from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, inspection as _inspection
+from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, inspection as _inspection, views as _views
 from fastser._core.arrow_data import ArrowData as _ArrowData
 
 cnp.import_array()
@@ -101,8 +101,9 @@ cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef uint64_t parts = read_varint(d)
     cdef Py_ssize_t i, first
-    cdef object call, setter = None, new
+    cdef object call, setter = None, new, frames = None
     cdef list arguments, states
+    cdef bint copies = False
     if not d.foreign:
         return bad(d, "the header to announce calls", "one")
     if parts > PARTS_KNOWN:
@@ -111,8 +112,12 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         raise _errors.unsafe("a call", f"tag {d.at - d.view.tags}")
     descend(d)
     call = <object> read_callable(d)
+    if parts & PART_FRAME and d.inspect == NULL and not d.views:
+        frames = tables(d, &copies)
+        d.copies += copies
     arguments = read_arguments(d, n)
     if met_before(d, out, n):
+        d.copies -= copies
         return 0
     first = number(d, n)
     if d.inspect:
@@ -137,7 +142,36 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
         put(d, out, n, PART_STATE, states, setter, call)
+    d.copies -= copies
+    if frames is not None and not copies:
+        shield(d, out, n, frames)
     d.depth -= 1
+    return 0
+
+
+cdef object tables(Decoder* d, bint* copies):
+    """What knows of pandas' tables, and whether they take their arrays for writable."""
+    user_code_begins(d)
+    try:
+        frames = _views.frames()
+        if frames is not None:
+            copies[0] = frames.writes_in_place()
+    except Exception as error:
+        raise _errors.cannot_rebuild("a table of pandas", error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
+    return frames
+
+
+cdef int shield(Decoder* d, PyObject** out, Py_ssize_t n, object frames) except -1:
+    """Have pandas copy what it is going to write to."""
+    cdef Py_ssize_t i
+    user_code_begins(d)
+    try:
+        for i in range(n):
+            frames.shield(<object> out[i])
+    except Exception as error:
+        raise _errors.cannot_rebuild("a table of pandas", error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
     return 0
 
 
@@ -249,9 +283,15 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 
 
 cdef object read_memory(Decoder* d):
-    cdef Py_ssize_t size = 0, index = 0
-    cdef const char* data = read_body(d, -1, &size, &index, False)
-    return memory_view(d, data, size, d.copied == NULL or index >= 0)
+    cdef BodyRead piece
+    read_body(d, -1, &piece, BODY_COPY)
+    return memory_of(d, &piece)
+
+
+cdef object read_lent_memory(Decoder* d):
+    cdef BodyRead piece
+    read_body(d, -1, &piece, 0)
+    return lent_memory(d, &piece, d.places == NULL)
 
 
 cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
@@ -279,7 +319,7 @@ cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     for i in range(n):
         count = read_varint(d)
         claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
-        buffers = [read_memory(d) for j in range(<Py_ssize_t> count)]
+        buffers = [read_lent_memory(d) for j in range(<Py_ssize_t> count)]
         try:
             out[i] = new_reference(_ArrowData.from_parts(descriptions[i], buffers, d.safe))
         except ValueError as error:

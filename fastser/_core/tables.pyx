@@ -124,6 +124,8 @@ cdef tuple make_columns(Table self, Piece* root, Place* place):
         for k in range(<Py_ssize_t> (fields.fields.size // sizeof(Field))):
             field = <Field*> fields.fields.data + k
             below.name = field.name
+            if piece_count(&field.pieces) == 0:
+                continue    # a key of another dict of the run that the one at the root is taken from
             piece = <Piece*> field.pieces.data
             open_list(self.nodes, piece, &below)
             if n >= 0 and piece.count != n:
@@ -191,7 +193,7 @@ cdef object convert(Decoder* d, object owner, bint exact):
     d.writable = False
     d.safe = True
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
-    d.foreign = d.view.flags & FLAG_FOREIGN
+    d.foreign = d.exposed = d.view.flags & FLAG_FOREIGN
     d.walk_value = decode_value
     d.walk_items = decode_items
     nodes.d = d
