@@ -331,6 +331,7 @@ def test_wheel_holds_the_package_and_no_sources_of_the_core(dist):
 
 TYPED_PROGRAM = """
 import io
+import pickle
 from typing import Any, Literal
 
 import fastser
@@ -385,6 +386,9 @@ except fastser.UnsafeDataError as error:
     unsafe: fastser.DecodeError = error
 except (fastser.DecodeError, fastser.DepthError, fastser.EncodeError) as error:
     general: fastser.FastserError = error
+
+refused: list[pickle.PicklingError | TypeError] = [fastser.EncodeError("why")]
+malformed: list[pickle.UnpicklingError | ValueError] = [fastser.DecodeError("why"), fastser.UnsafeDataError("why")]
 """
 
 # One wrong use a line: each must be found.
@@ -397,6 +401,7 @@ fastser.pack(1).nbytes = 2
 number: int = fastser.dumps(1)
 fastser.register(int, str)
 fastser.loads(b"", allow=[3])
+full: MemoryError = fastser.StoreFullError("why")
 """
 
 
@@ -428,7 +433,7 @@ def test_a_strict_type_checker_accepts_the_public_api(installed, tmp_path):
 
 def test_a_strict_type_checker_finds_misuse(installed, tmp_path):
     lines = {int(line) for line in re.findall(r"^program\.py:(\d+): error", mypy(MISUSES, tmp_path), re.MULTILINE)}
-    assert lines == {3, 4, 5, 6, 7, 8, 9}
+    assert lines == {3, 4, 5, 6, 7, 8, 9, 10}
 
 
 def test_stubs_agree_with_the_compiled_functions(installed, tmp_path):
