@@ -256,7 +256,10 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
         strict_state = (plan is not None and plan.has_setstate) or (parts & PART_SETTER and not first.lenient_setter)
         e.strict += strict_state
         e.called += strict_state
-        write_column(e, [(<Reduced> one).state for one in found])
+        if k == 1:
+            write_one(e, <PyObject*> first.state)
+        else:
+            write_column(e, [(<Reduced> one).state for one in found])
         e.strict -= strict_state
         e.called -= strict_state
     if parts & PART_SETTER:
@@ -338,6 +341,12 @@ cdef bint number_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     return False
 
 
+cdef inline int write_one(Encoder* e, PyObject* o) except -1:
+    """A column of one item, which something else keeps alive."""
+    e.claimed += 1
+    return e.walk_value(e, o)
+
+
 cdef int write_column(Encoder* e, list column) except -1:
     """Items of a list that something else keeps alive."""
     cdef Py_ssize_t i, k = len(column)
@@ -353,6 +362,11 @@ cdef int write_arguments(Encoder* e, Py_ssize_t k, list found) except -1:
     cdef object other
     cdef Py_ssize_t i, j, width = len(one.arguments) - one.skipped
     cdef PyObject** block
+    if k == 1:
+        write_varint(e, width + 1)
+        for j in range(width):
+            write_one(e, fastser_tuple_items(<PyObject*> one.arguments)[one.skipped + j])
+        return 0
     for i in range(k):
         one = <Reduced> fastser_list_items(<PyObject*> found)[i]
         if len(one.arguments) - one.skipped != width:

@@ -115,7 +115,7 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
 
 cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
     e.track = track
-    e.careful = runs_code(root)
+    e.careful = runs_code(root, 3)
     e.acyclic = 0
     e.singly = 0
     e.recursive = 0

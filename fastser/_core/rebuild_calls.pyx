@@ -26,6 +26,35 @@ cnp.import_array()
 fastser_plain_import()
 
 
+cdef extern from *:
+    """
+    /* New references both; NULL with an exception. */
+    static PyObject *fastser_apply(PyObject *call, PyObject *arguments, int is_new) {
+        if (!is_new)
+            return PyObject_Call(call, arguments, NULL);
+        if (!PyType_Check(call) || ((PyTypeObject *) call)->tp_new == NULL) {
+            PyErr_Format(PyExc_TypeError, "expected a class that has a __new__, found %R", call);
+            return NULL;
+        }
+        return ((PyTypeObject *) call)->tp_new((PyTypeObject *) call, arguments, NULL);
+    }
+
+    static PyObject *fastser_tuple_of(PyObject **items, Py_ssize_t n) {
+        PyObject *made = PyTuple_New(n);
+        for (Py_ssize_t i = 0; made != NULL && i < n; i++) {
+            Py_INCREF(items[i]);
+            PyTuple_SET_ITEM(made, i, items[i]);
+        }
+        return made;
+    }
+    """
+    PyObject* fastser_apply(PyObject* call, PyObject* arguments, bint is_new) except NULL
+    object fastser_tuple_of(PyObject** items, Py_ssize_t n)
+
+cdef enum:
+    ARGUMENTS_MAX = 24        # more of them are read as columns
+
+
 cdef list read_values(Decoder* d, Py_ssize_t n):
     """n items as a list, which is empty for n = 0."""
     cdef list items = []
@@ -78,12 +107,37 @@ cdef list read_arguments(Decoder* d, Py_ssize_t n):
     return list(zip(*columns)) if columns else [()] * n
 
 
-cdef object apply(Decoder* d, object call, object arguments, object what):
+cdef object read_tuple(Decoder* d):
+    """One tuple or list of arguments."""
+    cdef PyObject* slots[ARGUMENTS_MAX]
+    cdef const unsigned char* at = d.at
+    cdef uint64_t width = read_varint(d)
+    cdef Py_ssize_t i, count = 0
+    if not 1 <= width <= ARGUMENTS_MAX:
+        d.at = at
+        return read_arguments(d, 1)[0]
+    if width > <uint64_t> d.budget:
+        unbacked(d, width)
+    try:
+        while count < <Py_ssize_t> width - 1:
+            slots[count] = NULL
+            d.walk_items(d, &slots[count], 1)
+            count += 1
+        return fastser_tuple_of(slots, count)
+    finally:
+        for i in range(count):
+            fastser_decref(slots[i])
+
+
+cdef PyObject* apply(Decoder* d, object call, object arguments, bint is_new) except NULL:
+    """New reference to what a call returns, or the ``__new__`` of a class."""
+    cdef PyObject* o
+    cdef tuple given = arguments if type(arguments) is tuple else tuple(arguments)
     user_code_begins(d)
     try:
-        o = call(*arguments)
+        o = fastser_apply(<PyObject*> call, <PyObject*> given, is_new)
     except Exception as error:
-        raise _errors.cannot_rebuild(_errors.call_of(what, arguments), error, f"tag {d.at - d.view.tags}") from error
+        raise _errors.cannot_rebuild(_errors.call_of(call, given), error, f"tag {d.at - d.view.tags}") from error
     user_code_ends(d)
     return o
 
@@ -101,8 +155,9 @@ cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef uint64_t parts = read_varint(d)
     cdef Py_ssize_t i, first
-    cdef object call, setter = None, new, frames = None
+    cdef object call, setter = None, frames = None
     cdef list arguments, states
+    cdef PyObject* one = NULL
     cdef bint copies = False
     if not d.foreign:
         return bad(d, "the header to announce calls", "one")
@@ -115,7 +170,7 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     if parts & PART_FRAME and d.inspect == NULL and not d.views:
         frames = tables(d, &copies)
         d.copies += copies
-    arguments = read_arguments(d, n)
+    arguments = [read_tuple(d)] if n == 1 else read_arguments(d, n)
     if met_before(d, out, n):
         d.copies -= copies
         return 0
@@ -127,18 +182,19 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             (<object> out[i]).parts.extend(enumerate(arguments[i]))
     else:
         for i in range(n):
-            if parts & PART_NEW:
-                new = getattr(call, "__new__", None)
-                out[i] = new_reference(apply(d, new, (call, *arguments[i]), call))
-            else:
-                out[i] = new_reference(apply(d, call, arguments[i], call))
+            out[i] = apply(d, call, arguments[i], parts & PART_NEW)
             set_number(d, first + i, out[i])
     if parts & PART_LIST_ITEMS:
         put(d, out, n, PART_LIST_ITEMS, read_pieces(d, n, False), None, call)
     if parts & PART_DICT_ITEMS:
         put(d, out, n, PART_DICT_ITEMS, read_pieces(d, n, True), None, call)
     if parts & PART_STATE:
-        states = read_values(d, n)
+        if n == 1:
+            d.walk_items(d, &one, 1)
+            states = [<object> one]
+            fastser_decref(one)
+        else:
+            states = read_values(d, n)
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
         put(d, out, n, PART_STATE, states, setter, call)
