@@ -53,7 +53,10 @@ cdef int answer(Encoder* e, PyObject* o, object found) except -1:
         e.answers = new_list(0)
     entry.value = len(<list> e.answers)
     (<list> e.answers).append(found)
-    (<list> e.answers).append(<object> o)
+    if type(found) is Reduced:
+        (<Reduced> found).whole = <object> o
+    else:
+        (<list> e.answers).append(<object> o)
     return 0
 
 
@@ -221,7 +224,7 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     descend(e, items[0])
     if not e.track:
         note_path(e, items, k)
-    else:
+    elif k > 1 or holds_objects(first):
         being_made(e, items, k)
     write_concat(e, k, n)
     e.instances = 1
@@ -303,6 +306,17 @@ cdef int note_path(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     number_run(e, items, k)
     e.numbers -= k
     return 0
+
+
+cdef inline bint holds_objects(Reduced made) noexcept:
+    """Whether its arguments may lead back to the object that they are of."""
+    cdef Py_ssize_t i
+    cdef PyObject* t
+    for i in range(made.skipped, fastser_tuple_size(<PyObject*> made.arguments)):
+        t = fastser_type(fastser_tuple_items(<PyObject*> made.arguments)[i])
+        if not (t == fastser_str_type or t == fastser_int_type or t == fastser_bytes_type or t == fastser_float_type or t == fastser_none_type):
+            return True
+    return False
 
 
 cdef int being_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:

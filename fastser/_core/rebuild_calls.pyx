@@ -39,16 +39,15 @@ cdef extern from *:
         return ((PyTypeObject *) call)->tp_new((PyTypeObject *) call, arguments, NULL);
     }
 
+    /* Steals the items, unless it fails. */
     static PyObject *fastser_tuple_of(PyObject **items, Py_ssize_t n) {
         PyObject *made = PyTuple_New(n);
-        for (Py_ssize_t i = 0; made != NULL && i < n; i++) {
-            Py_INCREF(items[i]);
+        for (Py_ssize_t i = 0; made != NULL && i < n; i++)
             PyTuple_SET_ITEM(made, i, items[i]);
-        }
         return made;
     }
     """
-    PyObject* fastser_apply(PyObject* call, PyObject* arguments, bint is_new) except NULL
+    PyObject* fastser_apply(PyObject* call, PyObject* arguments, bint is_new) noexcept
     object fastser_tuple_of(PyObject** items, Py_ssize_t n)
 
 cdef enum:
@@ -123,7 +122,9 @@ cdef object read_tuple(Decoder* d):
             slots[count] = NULL
             d.walk_items(d, &slots[count], 1)
             count += 1
-        return fastser_tuple_of(slots, count)
+        given = fastser_tuple_of(slots, count)
+        count = 0
+        return given
     finally:
         for i in range(count):
             fastser_decref(slots[i])
@@ -134,12 +135,28 @@ cdef PyObject* apply(Decoder* d, object call, object arguments, bint is_new) exc
     cdef PyObject* o
     cdef tuple given = arguments if type(arguments) is tuple else tuple(arguments)
     user_code_begins(d)
-    try:
-        o = fastser_apply(<PyObject*> call, <PyObject*> given, is_new)
-    except Exception as error:
-        raise _errors.cannot_rebuild(_errors.call_of(call, given), error, f"tag {d.at - d.view.tags}") from error
+    o = fastser_apply(<PyObject*> call, <PyObject*> given, is_new)
+    if o == NULL:
+        failed(d, call, given)
     user_code_ends(d)
     return o
+
+
+cdef int failed(Decoder* d, object call, object given) except -1:
+    """Word what user code raised.  Entering a try block around it would cost as much as many a call."""
+    try:
+        return reraise()
+    except Exception as error:
+        raise _errors.cannot_rebuild(_errors.call_of(call, given), error, f"tag {d.at - d.view.tags}") from error
+
+
+cdef int reraise() except -1:
+    """Raise what is set."""
+    return -1
+
+
+# set_state, called without a look at the exception.
+ctypedef int (*SetState)(object, object) noexcept
 
 
 cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
@@ -157,7 +174,6 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, first
     cdef object call, setter = None, frames = None
     cdef list arguments, states
-    cdef PyObject* one = NULL
     cdef bint copies = False
     if not d.foreign:
         return bad(d, "the header to announce calls", "one")
@@ -167,10 +183,12 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         raise _errors.unsafe("a call", f"tag {d.at - d.view.tags}")
     descend(d)
     call = <object> read_callable(d)
+    if n == 1 and d.inspect == NULL and not parts & ~(PART_NEW | PART_STATE | PART_SETTER):
+        return rebuild_one(d, out, parts, call)
     if parts & PART_FRAME and d.inspect == NULL and not d.views:
         frames = tables(d, &copies)
         d.copies += copies
-    arguments = [read_tuple(d)] if n == 1 else read_arguments(d, n)
+    arguments = read_arguments(d, n)
     if met_before(d, out, n):
         d.copies -= copies
         return 0
@@ -189,18 +207,39 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     if parts & PART_DICT_ITEMS:
         put(d, out, n, PART_DICT_ITEMS, read_pieces(d, n, True), None, call)
     if parts & PART_STATE:
-        if n == 1:
-            d.walk_items(d, &one, 1)
-            states = [<object> one]
-            fastser_decref(one)
-        else:
-            states = read_values(d, n)
+        states = read_values(d, n)
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
         put(d, out, n, PART_STATE, states, setter, call)
     d.copies -= copies
     if frames is not None and not copies:
         shield(d, out, n, frames)
+    d.depth -= 1
+    return 0
+
+
+cdef int rebuild_one(Decoder* d, PyObject** out, uint64_t parts, object call) except -1:
+    """A single call that returns all there is, or takes a state."""
+    cdef object given = read_tuple(d), state, setter
+    cdef PyObject* one = NULL
+    cdef Py_ssize_t index
+    if met_before(d, out, 1):
+        return 0
+    index = number(d, 1)
+    out[0] = apply(d, call, given, parts & PART_NEW)
+    set_number(d, index, out[0])
+    if parts & PART_STATE:
+        d.walk_items(d, &one, 1)
+        state = <object> one
+        fastser_decref(one)
+        setter = <object> read_callable(d) if parts & PART_SETTER else None
+        if setter is not None:
+            put(d, out, 1, PART_STATE, [state], setter, call)
+        else:
+            user_code_begins(d)
+            if (<SetState> set_state)(<object> out[0], state) < 0:
+                failed(d, call, ())
+            user_code_ends(d)
     d.depth -= 1
     return 0
 
