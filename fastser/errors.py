@@ -59,7 +59,7 @@ class DepthError(FastserError, RecursionError):
 
 
 class UnsafeDataError(DecodeError):
-    """A frame read with ``safe=True`` asks for something that would import, call or unpickle."""
+    """A frame read with ``safe=True`` asks for something that would import or call."""
 
 
 _causes = threading.local()

@@ -215,8 +215,8 @@ cdef inline object taken(PyObject* o):
 def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
     """Rebuild the object that a frame holds.
 
-    Frames are trusted as pickles are: rebuilding an object can import, call and unpickle, which can
-    run any code.  With ``safe=True`` nothing is imported, called or unpickled.
+    Frames are trusted as pickles are: rebuilding an object can import and call, which can
+    run any code.  With ``safe=True`` nothing is imported or called.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_dept
         is; those that a reducer makes something of are writable copies, and so are smaller ones.  True copies all of them, at
         once, so that everything can be written to and nothing keeps ``data``.  False copies none, and none can be written to.
     safe : bool
-        Refuse what would import, call or unpickle, before anything of it happens.
+        Refuse what would import or call, before anything of it happens.
     allow : sequence of classes and names ("package.module.Name")
         With ``safe=True``: classes whose objects may be rebuilt all the same, from their fields alone.
     max_depth : int
@@ -244,7 +244,7 @@ def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_dept
     DecodeError
         The bytes are not one whole frame; the message tells what was expected, what was found and where.
     UnsafeDataError
-        With safe=True, a part would have to be imported, called or unpickled; the message tells which, and its path.
+        With safe=True, a part would have to be imported or called; the message tells which, and its path.
     DepthError
         The object is nested deeper than max_depth, or than this thread's stack allows.
 

@@ -186,7 +186,7 @@ cdef object convert(Decoder* d, object owner, bint exact):
     d.budget = d.view.frame_size * 8 if d.view.frame_size <= PY_SSIZE_T_MAX // 8 else PY_SSIZE_T_MAX
     d.max_depth = MAX_DEPTH
     d.hooks = NULL
-    d.inspect = <PyObject*> found     # so that nothing is imported, called or unpickled
+    d.inspect = <PyObject*> found     # so that nothing is imported or called
     d.allowed = NULL
     d.stack_limit = fastser_stack_limit()
     d.owner = <PyObject*> owner
@@ -242,7 +242,7 @@ def to_arrow(data, *, bint exact=False):
 
     Notes
     -----
-    Nothing is imported, called or unpickled, but time zones are looked up.
+    Nothing is imported or called, but time zones are looked up.
 
     Examples
     --------
