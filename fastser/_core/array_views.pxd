@@ -68,7 +68,7 @@ cdef inline PyObject* array_over(Decoder* d, ArrayForm* form, const char* data, 
     """New reference: an array over memory that ``base`` keeps; a copy where its dtype is not aligned there."""
     cdef PyObject* array
     cdef Py_ssize_t nbytes = form.size * fastser_descr_itemsize(form.descr)
-    if nbytes == 0 or <size_t> data % fastser_descr_alignment(form.descr):
+    if nbytes == 0 or <size_t> data & (fastser_descr_alignment(form.descr) - 1):
         return own_array(d, form, data, nbytes)
     array = fastser_new_array(
         form.descr, form.ndim, form.dims, data,

@@ -72,7 +72,7 @@ class Executor(concurrent.futures.Executor):
     Notes
     -----
     A task owns its arguments, and the caller its results: their arrays can be written to, and nobody else sees it, since they
-    are mapped copy-on-write. An `ObjectRef` among the arguments (not deeper) arrives as ``store.get(ref)``, read-only.
+    are mapped copy-on-write. An `ObjectRef` among the arguments (not deeper) arrives as ``store.get(ref)``.
 
     An argument that packs to more than 64 KiB is put once, however many unfinished tasks have it: one that is passed again is compared
     with what was put, and put again if it was changed meanwhile. It is deleted when the last of these tasks is done. Results are
