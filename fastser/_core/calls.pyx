@@ -135,7 +135,7 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
     if not e.track:
         return encode_tracked(e, o)
     found = answered(e, o)
-    if type(found) is not Reduced:
+    if type(found) is not Reduced or memo_value(e, o) == BEING_MADE:
         if e.by_value == NULL:
             parts = (<object> e.make_by_value)()
             fastser_incref(<PyObject*> parts)

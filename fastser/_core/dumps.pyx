@@ -107,6 +107,7 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
         e.acyclic = 1
     e.careful = e.careful or e.stopped == STOP_CAREFUL
     e.recursive = e.recursive or e.stopped == STOP_RECURSIVE
+    e.classes_first = e.classes_first or e.stopped == STOP_CLASSES
     e.singly = e.singly or e.stopped == STOP_SINGLY or e.recursive
     if start_walk(e, root, large) < 0:
         return walk_again(e, root)
@@ -119,6 +120,7 @@ cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_dept
     e.acyclic = 0
     e.singly = 0
     e.recursive = 0
+    e.classes_first = 0
     e.max_depth = max_depth
     e.fallback = fallback
     e.root = root

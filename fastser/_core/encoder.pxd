@@ -26,8 +26,9 @@ cdef enum:
     STOP_ACYCLIC = 3          # a tree meets an object again: it is looked for cycles first
     STOP_SINGLY = 4           # what is hashed or called needs an object of a run that a reader has not finished yet
     STOP_RECURSIVE = 5        # ... or the tuple, frozenset or frozendict that it lies in
-    STOP_DEEP = 6             # ... or ends: max_depth is passed
-    STOP_STACK = 7            # the thread's stack is short
+    STOP_CLASSES = 6          # ... or an instance that its own class holds
+    STOP_DEEP = 7             # ... or ends: max_depth is passed
+    STOP_STACK = 8            # the thread's stack is short
 
     FALLBACK_NONE = 0
     FALLBACK_PICKLE = 1
@@ -54,6 +55,7 @@ cdef struct OpenRun:
     Py_ssize_t called
     int frozen                # a reader makes them last
     int by_address            # they can be hashed before they are complete
+    int unmade                # their class is being written: a reader has not even begun them
     OpenRun* next
 
 
@@ -101,6 +103,7 @@ cdef struct Encoder:
     PyObject* descriptions    # a dict of dtypes' descriptions to their numbers, or NULL; strong
     int singly                # containers and instances are written one by one
     int recursive             # tuples and frozensets are calls, as pickle writes them when they lead back to themselves
+    int classes_first         # the first instance of a class that goes by value is a call, which has its number after the class
     int acyclic               # a tree in which nothing contains itself
     int all_shared            # a reference count of 1 no longer proves that an object is met once
     Py_ssize_t made           # how many objects lie around what is being written whose reducers, or users' hooks, make them again

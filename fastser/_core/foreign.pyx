@@ -12,6 +12,7 @@ from fastser._core.numbering cimport *
 from fastser._core.plans cimport *
 from fastser._core.globals cimport encode_reference
 from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
+from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.tags cimport *
 from fastser._core.memory cimport encode_arrow, path_of
 
@@ -89,6 +90,17 @@ cdef Py_ssize_t encode_for_hook(Encoder* e, PyObject** items, Py_ssize_t k, Py_s
     return done
 
 
+cdef inline bint is_first_of_class(Encoder* e, PyObject* t, ClassPlan plan) except -1:
+    """Whether an instance is to be a call, lest its class lead back to it before a reader has begun it."""
+    cdef MemoEntry* entry
+    if not e.classes_first or plan.kind > PLAN_ROWS or is_found(t, plan.module, plan.name):
+        return False
+    entry = memo_entry(&e.classes, t)
+    if entry == NULL:
+        raise MemoryError()
+    return entry.value < 0
+
+
 cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     cdef PyObject* t = fastser_type(o)
     cdef ClassPlan plan
@@ -103,6 +115,8 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     if hook is not None and encode_for_hook(e, &o, 1, 1, hook):
         return 0
     plan = plan_of(e, o)
+    if is_first_of_class(e, t, plan):
+        return encode_call(e, o, plan)
     if plan.kind == PLAN_FIELDS:
         if encode_instance(e, o, plan):
             return 0
@@ -129,6 +143,10 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
     if hook is not None:
         return encode_for_hook(e, items, k, n, hook)
     plan = plan_of(e, items[0])
+    if is_first_of_class(e, t, plan):
+        write_concat(e, 1, n)
+        encode_call(e, items[0], plan)
+        return 1
     if plan.kind == PLAN_FIELDS:
         return encode_instance_run(e, items, k, n, plan)
     if plan.kind == PLAN_ROWS:

@@ -93,9 +93,18 @@ cdef inline int write_form(Encoder* e, PyObject** names, Py_ssize_t count, Py_ss
     return 1
 
 
+cdef inline int write_class(Encoder* e, PyObject* o, OpenRun* run) except -1:
+    """The class of the instances of a run, which are numbered already."""
+    run.unmade = 1
+    write_callable(e, fastser_type(o))
+    run.unmade = 0
+    return 0
+
+
 cdef bint encode_instance(Encoder* e, PyObject* o, ClassPlan plan) except -1:
     cdef size_t pairs = e.pairs.size, mark = e.blocks.size
     cdef PyObject** fields
+    cdef OpenRun run
     cdef Py_ssize_t i, count, slots = 0, room = plan.slot_count
     cdef PyObject* dictionary
     if plan.has_dict:
@@ -131,7 +140,9 @@ cdef bint encode_instance(Encoder* e, PyObject* o, ClassPlan plan) except -1:
     number_run(e, &o, 1)
     if e.track:
         descend(e, o)
-    write_callable(e, fastser_type(o))
+    open_run(e, &run, 1, False)
+    write_class(e, o, &run)
+    close_run(e, &run)
     for i in range(count):
         if not e.careful:
             fields = <PyObject**> (e.pairs.data + pairs)    # the stack may have moved
@@ -195,7 +206,7 @@ cdef Py_ssize_t encode_instance_run(Encoder* e, PyObject** items, Py_ssize_t k, 
     e.flags |= FLAG_FOREIGN
     open_run(e, &run, i, False)
     run.by_address = plan.hashes_address
-    write_callable(e, fastser_type(items[0]))
+    write_class(e, items[0], &run)
     for j in range(width):
         e.walk_items(e, columns + j * i, i)
     close_run(e, &run)
@@ -234,7 +245,7 @@ cdef Py_ssize_t encode_row_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     open_run(e, &run, k, False)
     write_tag(e, TAG_NAMED_ROWS)
     append_varint(&e.columns.tags, width)
-    write_callable(e, fastser_type(items[0]))
+    write_class(e, items[0], &run)
     for j in range(width):
         e.walk_items(e, columns + j * k, k)
     close_run(e, &run)

@@ -93,6 +93,7 @@ cdef inline void open_run(Encoder* e, OpenRun* run, Py_ssize_t count, bint froze
     run.called = e.called
     run.frozen = frozen
     run.by_address = 0
+    run.unmade = 0
     run.next = e.open
     if e.track:
         e.open = run
@@ -114,6 +115,8 @@ cdef inline int check_open(Encoder* e, PyObject* o, Py_ssize_t number) except -1
         # Only instances let a tuple lead back to itself through keys; only a careful walk notes where single tuples begin.
         return stop(e, STOP_CAREFUL)
     while run != NULL:
+        if run.unmade and run.first <= number < run.first + run.count:
+            return stop(e, STOP_CLASSES)
         if run.first <= number < run.first + run.count and (
                 run.frozen or run.called < e.called or (run.strict < e.strict and not run.by_address)):
             if run.count == 1 and not e.recursive:
