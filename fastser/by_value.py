@@ -23,7 +23,7 @@ import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
 from fastser import definitions, digests, errors, late
 from fastser.definitions import Key
-from fastser.fallback import MAIN
+from fastser.fallback import MAIN, reference
 from fastser.hooks import found_in
 
 _reducers = cloudpickle.Pickler.dispatch_table
@@ -31,6 +31,17 @@ _HEAP_TYPE = 1 << 9
 _HAS_DOCSTRING = 1 << 26
 _OF_MODULES = "__package__", "__name__", "__path__", "__file__"  # what relative imports look for
 _LRU_CACHE = type(functools.lru_cache(print))
+# What of a class may lead to none of its instances.
+_PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
+# What a class gets last: `__init_subclass__` is not to be called for what its own class holds.
+_LAST = frozenset(["_abc_impl", "__abstractmethods__", "__annotations__", "__annotations_cache__", "__firstlineno__", "__init_subclass__"])
+# What holds functions in a class, and by which attributes.
+_WRAPPERS: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    classmethod: ("__func__",),
+    staticmethod: ("__func__",),
+    functools.cached_property: ("func",),
+}
 # What looks at nothing that it is given, so that it may be incomplete still.
 _LENIENT = frozenset([types.FunctionType, types.CellType, property, classmethod, staticmethod])
 
@@ -50,7 +61,8 @@ class ByValue:
         self._values, self._refused = values, refused
         self._cells: dict[int, types.CellType] = {}  # whose contents their functions have
         self._scopes: dict[int, dict[str, Any]] = {}  # what stands for the globals of their modules
-        self._members: dict[int, Any] = {}  # functions of classes, which have them or are had with them
+        self._functions: dict[int, types.FunctionType] = {}  # those that were taken apart
+        self._members: dict[int, tuple[Any, ...]] = {}  # what classes have, with what it is found by there
 
     def reduce(self, obj: Any, name: str | None = None) -> Any:
         """What a reducer of `obj` would return, or None; `name` is what its own reducer returned.
@@ -61,6 +73,8 @@ class ByValue:
             It cannot go by value; the message tells why.
         """
         cls = type(obj)
+        if id(obj) in self._members:
+            return self._member(obj)
         if cls is types.FunctionType:
             return self._named(obj) or self._function(obj)
         if issubclass(cls, type):
@@ -79,7 +93,7 @@ class ByValue:
             reduced = late.REDUCERS[cls](obj)
             return None if reduced is NotImplemented else reduced
         if cls is _LRU_CACHE:
-            return make_lru_cache, (obj.__wrapped__, obj.cache_parameters()), vars(obj) or None, None, None, fill_attributes
+            return self._cached(obj)
         for stream in ("stdout", "stderr"):
             if obj is getattr(sys, stream):
                 return getattr, (sys, stream)
@@ -107,27 +121,44 @@ class ByValue:
     # --- functions
 
     def _function(self, fn: types.FunctionType) -> Any:
+        self._functions[id(fn)] = fn
+        bare, whole = self._bare(fn), self._whole(fn)
+        if self._values or not definitions.is_found(fn):
+            return make_function, bare, whole, None, None, fill_function
+        return make_own_function, (tuple(definitions.key_of(fn)), *bare), whole, None, None, fill_own_function
+
+    def _bare(self, fn: types.FunctionType) -> tuple[Any, ...]:
+        """What a function is made of, before it has anything that may lead back to it."""
+        closure = fn.__closure__
+        if closure is not None:
+            closure = late.narrowed(fn.__code__, closure)
+            self._cells.update((id(cell), cell) for cell in closure)
+        scope = self._scopes.get(id(fn.__globals__))
+        if scope is None:
+            scope = self._scopes[id(fn.__globals__)] = {name: fn.__globals__[name] for name in _OF_MODULES if name in fn.__globals__}
+        return fn.__code__, scope, closure
+
+    def _whole(self, fn: types.FunctionType) -> tuple[Any, ...]:
+        """What is put into a function."""
         code, closure = fn.__code__, fn.__closure__
         names = _global_names(code)
         found = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
         contents: tuple[Any, ...] = ()
         if closure is not None:
-            closure = late.narrowed(code, closure)
-            contents = tuple(map(_content, closure))
-            self._cells.update((id(cell), cell) for cell in closure)
+            contents = tuple(map(_content, late.narrowed(code, closure)))
         submodules: Any = ()
         if types.ModuleType in map(type, (*found.values(), *contents)):
             submodules = cloudpickle.cloudpickle._find_imported_submodules(code, (*found.values(), *contents))
             submodules.sort(key=lambda module: module.__name__)
         state = {name: value for name, value, default in _attributes(fn, code) if value is not default and value != default}
         cached = late.add_annotations(fn, state)
-        whole = found, contents, state or None, cached, *submodules
-        scope = self._scopes.get(id(fn.__globals__))
-        if scope is None:
-            scope = self._scopes[id(fn.__globals__)] = {name: fn.__globals__[name] for name in _OF_MODULES if name in fn.__globals__}
-        if self._values or id(fn) in self._members or not definitions.is_found(fn):
-            return make_function, (code, scope, closure), whole, None, None, fill_function
-        return make_own_function, (tuple(definitions.key_of(fn)), code, scope, closure), whole, None, None, fill_own_function
+        return found, contents, state or None, cached, *submodules
+
+    def _cached(self, obj: Any) -> Any:
+        parts = _parts_of_cached(obj)
+        if self._values or not definitions.is_found(obj):
+            return make_cached, parts, vars(obj), None, None, fill_cached
+        return make_own_cached, (tuple(definitions.key_of(obj, parts=parts)), *parts), vars(obj), None, None, fill_cached
 
     def _cell(self, cell: types.CellType) -> Any:
         if id(cell) in self._cells:
@@ -152,6 +183,7 @@ class ByValue:
         static = attributes.get("__static_attributes__")
         if type(static) is tuple:
             attributes["__static_attributes__"] = tuple(sorted(static))  # in the order of a set
+        attributes.pop("__slotnames__", None)  # what copyreg found
         if "_abc_impl" in attributes:
             attributes["_abc_impl"].sort(key=digests.place)
         if not _can_be_made_again(cls, make, arguments, setter, attributes):
@@ -159,12 +191,42 @@ class ByValue:
             if definitions.is_found(cls):
                 return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
             raise pickle.PicklingError(reason)
-        for member in map(_unwrapped, attributes.values()):
-            self._members[id(member)] = member
-        annotate = vars(cls).get("__annotate_func__")
-        state = (setter, attributes) if annotate is None else (setter, attributes, annotate, vars(cls).get("__annotations_cache__"))
         key = tuple(definitions.key_of(cls, self._values))
+        begin, rest = self._begin(cls, setter, attributes)
+        annotate = vars(cls).get("__annotate_func__")
+        state = (begin, setter, rest) if annotate is None else (begin, setter, rest, annotate, vars(cls).get("__annotations_cache__"))
         return make_class, (key, make, arguments), state, None, None, fill_class
+
+    def _begin(self, cls: type, setter: Any, attributes: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """What is called before a reader comes to what may lead to an instance, and the attributes that may.
+
+        An instance may need functions of its class to be made, and to be a key. So they are there from the beginning, and those that the
+        interpreter calls have what they refer to first.
+        """
+        first: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        called: list[Any] = []
+        others: list[Any] = []
+        for name, attribute in attributes.items():
+            functions = _functions_of(attribute)
+            # What a metaclass does to new classes was done to those that it holds.
+            if name in _LAST or issubclass(cls, type) or not (functions or _is_plain(attribute)):
+                rest[name] = attribute
+                continue
+            first[name] = attribute
+            is_own = all(_is_of_statement(fn, cls) for fn in functions)
+            for i, member in enumerate(_members_of(attribute) if is_own else functions):
+                if id(member) in self._functions or self._members.setdefault(id(member), (member, cls, name if is_own else "", i))[1] is not cls:
+                    continue  # it comes with another class, or came alone
+                if type(member) is types.FunctionType and _goes_by_value(member):
+                    (called if name.startswith("__") else others).append((member, self._whole(member)))
+        return [Then(fill_first, cls, setter, first), *(Then(fill_functions, part) for part in (called, others) if part)], rest
+
+    def _member(self, obj: Any) -> Any:
+        """What a class has from the beginning, but not yet what it refers to."""
+        _, cls, name, index = self._members[id(obj)]
+        make, arguments = (make_new_function, self._bare(obj)) if type(obj) is types.FunctionType else _reducers[type(obj)](obj)
+        return (make_member, (cls, name, index, make, arguments)) if name else (make, arguments)
 
 
 def _content(cell: types.CellType) -> Any:
@@ -199,10 +261,44 @@ def _attributes(fn: types.FunctionType, code: types.CodeType) -> Iterator[tuple[
     yield "__dict__", fn.__dict__, {}
 
 
-def _unwrapped(attribute: Any) -> Any:
-    if type(attribute) is property:
-        return attribute.fget
-    return getattr(attribute, "__func__", attribute) if type(attribute) in (classmethod, staticmethod) else attribute
+def _is_of_statement(fn: types.FunctionType, cls: type) -> bool:
+    """Whether a function was defined with a class; what was made elsewhere may hold what is not the class's."""
+    name = fn.__qualname__
+    for prefix in (f"{cls.__qualname__}.", f"{cls.__name__}."):  # the second one is that of named tuples
+        if name.startswith(prefix):
+            return "<locals>" not in name[len(prefix) :]
+    return False
+
+
+def _goes_by_value(fn: types.FunctionType) -> bool:
+    return fn.__module__ in MAIN or "<" in fn.__qualname__ or reference(fn, "cloudpickle") is None
+
+
+def _parts_of_cached(obj: Any) -> tuple[Any, ...]:
+    return obj.__wrapped__, *obj.cache_parameters().values()
+
+
+def _functions_of(attribute: Any) -> list[types.FunctionType]:
+    parts = [getattr(attribute, name) for name in _WRAPPERS.get(type(attribute), ())] or [attribute]
+    return [part for part in parts if type(part) is types.FunctionType]
+
+
+def _members_of(attribute: Any) -> list[Any]:
+    return [attribute, *_functions_of(attribute)] if type(attribute) in _WRAPPERS else _functions_of(attribute)
+
+
+def _is_plain(attribute: Any) -> bool:
+    return type(attribute) in _PLAIN or (type(attribute) is tuple and _PLAIN.issuperset(map(type, attribute)))
+
+
+class Then:
+    """Something to call when a reader comes to it."""
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> Any:
+        return self._parts[0], self._parts[1:]
 
 
 def _is_of_a_statement(cls: type) -> bool:
@@ -221,9 +317,11 @@ def _is_of_a_statement(cls: type) -> bool:
 
 
 def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments for a class that has its slots: some versions of cloudpickle name them afterwards, which makes none."""
+    """The arguments for a class that has its qualified name, and its slots: some versions of cloudpickle name them afterwards, which makes none."""
     slots = vars(cls).get("__slots__")
     bases, options = arguments[2:4]
+    if type(options) is dict and cls.__qualname__ != cls.__name__:
+        options["__qualname__"] = cls.__qualname__
     if slots is None or type(options) is not dict or typing.NamedTuple in bases:
         return arguments
     attributes.pop("__slots__", None)
@@ -256,7 +354,7 @@ def _can_be_made_again(cls: type, make: Any, arguments: tuple[Any, ...], setter:
 # What the initializer of a worker has set in its main module; functions of that module see it, wherever they come from.
 set_in_main: dict[str, Any] = {}
 
-_new_functions: "weakref.WeakSet[types.FunctionType]" = weakref.WeakSet()
+_new_functions: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 def make_code(magic: bytes, version: tuple[int, int], *parts: Any) -> types.CodeType:
@@ -299,13 +397,17 @@ def fill_function(fn: types.FunctionType, whole: tuple[Any, ...]) -> None:
         late.set_annotations(fn, None if state is None else state.get("__annotate__"), cached)
 
 
+def make_new_function(*parts: Any) -> types.FunctionType:
+    """A function that `fill_own_function` fills."""
+    made = make_function(*parts)
+    _new_functions.add(made)
+    return made
+
+
 def make_own_function(key: tuple[Any, ...], *parts: Any) -> types.FunctionType:
     """A function that the reader may have."""
     own = definitions.own_function(Key(*key))
-    if own is None:
-        own = make_function(*parts)
-        _new_functions.add(own)
-    return own
+    return make_new_function(*parts) if own is None else own
 
 
 def fill_own_function(fn: types.FunctionType, whole: tuple[Any, ...]) -> None:
@@ -322,7 +424,7 @@ def make_class(key: tuple[Any, ...], make: Callable[..., type], arguments: tuple
 def fill_class(cls: type, state: tuple[Any, ...]) -> None:
     if not definitions.is_unfilled(cls):
         return
-    setter, attributes, *annotations = state
+    _, setter, attributes, *annotations = state
     # One that is here already knows the line where it begins. What its annotations name may come later.
     here = vars(cls).get("__annotate_func__") if "__firstlineno__" in vars(cls) else None
     setter(cls, (attributes, {}))
@@ -331,18 +433,47 @@ def fill_class(cls: type, state: tuple[Any, ...]) -> None:
     definitions.filled(cls)
 
 
+def fill_first(cls: type, setter: Any, attributes: dict[str, Any]) -> None:
+    if definitions.is_unfilled(cls):
+        setter(cls, (attributes, {}))
+
+
+def fill_functions(parts: list[tuple[types.FunctionType, Any]]) -> None:
+    for fn, whole in parts:
+        fill_own_function(fn, whole)
+
+
+def make_member(cls: type, name: str, index: int, make: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
+    """A function of a class, or what holds one there: that of the class, if this process had it."""
+    if not definitions.is_unfilled(cls):
+        with suppress(KeyError, IndexError):  # it was changed here
+            return _members_of(vars(cls)[name])[index]
+    return make(*parts)
+
+
 def make_one(key: tuple[Any, ...], cls: type, make: Callable[..., Any], *arguments: Any) -> Any:
     """What is one object in a process: a type variable, an alias, a sentinel."""
-    return definitions.made(Key(*key), make, arguments, late.ONE_IN_A_PROCESS[cls])
+    return definitions.made(Key(*key), make, arguments, cls, late.ONE_IN_A_PROCESS[cls])
 
 
-def make_lru_cache(fn: Any, options: dict[str, Any]) -> Any:
+def make_cached(fn: Any, *options: Any) -> Any:
     """A function with a cache, which is empty."""
-    return functools.lru_cache(**options)(fn)
+    made = functools.lru_cache(*options)(fn)
+    _new_functions.add(made)
+    return made
 
 
-def fill_attributes(obj: Any, attributes: dict[str, Any]) -> None:
-    vars(obj).update(attributes)
+def make_own_cached(key: tuple[Any, ...], *parts: Any) -> Any:
+    """One that the reader may have."""
+    own = definitions.own_function(Key(*key), _LRU_CACHE, _parts_of_cached)
+    return make_cached(*parts) if own is None else own
+
+
+def fill_cached(obj: Any, attributes: dict[str, Any]) -> None:
+    if obj in _new_functions:
+        _new_functions.discard(obj)
+        vars(obj).clear()  # what its function has now
+        vars(obj).update(attributes)
 
 
 def make_module(cls: type, name: str) -> types.ModuleType:

@@ -46,7 +46,7 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
     parts : tuple, optional
         What an object that is neither class nor function is made of.
     """
-    narrow = digests.narrow(obj) if parts is None else digests.of_parts(parts)
+    narrow = _narrow(obj) if parts is None else digests.of_parts(parts)
     with _lock:
         record = _record_of(obj)
         if record.key is not None:
@@ -66,10 +66,18 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
         return key
 
 
-def known(key: Key, parts_of: Callable[[Any], Any] | None = None) -> Any:
+def known(key: Key, cls: type = type, parts_of: Callable[[Any], Any] | None = None) -> Any:
     """What this process has under a key, or None.
 
     Its own definition of that name, if that is the same; else what was packed or made under the key before.
+
+    Parameters
+    ----------
+    key : Key
+    cls : type
+        What it is an instance of. Something else may have its name here.
+    parts_of : callable, optional
+        What an object that is neither class nor function is made of.
 
     Warns
     -----
@@ -81,12 +89,12 @@ def known(key: Key, parts_of: Callable[[Any], Any] | None = None) -> Any:
         if key.kind == LOCAL:
             return before
         own = digests.found(key.module, key.name)
-        if own is None or own is before or key.kind == OPEN:
+        if not issubclass(type(own), cls) or own is before or key.kind == OPEN:
             return before
         if parts_of is not None:
             digest = digests.of_parts(parts_of(own))
         else:
-            digest = digests.narrow(own) if key.kind == NAMED else digests.wide(own)[0]
+            digest = _narrow(own) if key.kind == NAMED else digests.wide(own)[0]
         if digest == key.digest:
             _remember(key, own)
             return own
@@ -96,10 +104,12 @@ def known(key: Key, parts_of: Callable[[Any], Any] | None = None) -> Any:
         return before
 
 
-def made(key: Key, make: Callable[..., Any], arguments: tuple[Any, ...], parts_of: Callable[[Any], Any] | None = None) -> Any:
-    """What is known under a key; else what `make` makes, which is known from now on, and is to be filled."""
+def made(
+    key: Key, make: Callable[..., Any], arguments: tuple[Any, ...], cls: type = type, parts_of: Callable[[Any], Any] | None = None
+) -> Any:
+    """What is `known` under a key; else what `make` makes, which is known from now on, and is to be filled."""
     with _lock:
-        found = known(key, parts_of)
+        found = known(key, cls, parts_of)
         if found is None:
             found = make(*arguments)
             _remember(key, found)
@@ -120,10 +130,10 @@ def filled(obj: Any) -> None:
     _record_of(obj).unfilled = False
 
 
-def own_function(key: Key) -> types.FunctionType | None:
+def own_function(key: Key, cls: type = types.FunctionType, parts_of: Callable[[Any], Any] | None = None) -> Any:
     """The function that this process has under the name of a key, if its definition is the same."""
-    found = known(key)
-    return found if type(found) is types.FunctionType and digests.found(key.module, key.name) is found else None
+    found = known(key, cls, parts_of)
+    return found if digests.found(key.module, key.name) is found else None
 
 
 def named(module: str, name: str, digest: bytes, reason: str) -> Any:
@@ -151,6 +161,16 @@ def fingerprint(obj: Any) -> bytes:
 
 
 # --- what this process knows ---------------------------------------------------------------------------------------------
+
+
+def _narrow(obj: Any) -> bytes:
+    """The digest of its statement; of a function that is found in a class, that of the class, to which it may refer."""
+    if type(obj) is types.FunctionType:
+        module, name = place(obj)
+        owner = digests.found(module, name.rpartition(".")[0])
+        if isinstance(owner, type):
+            obj = owner
+    return digests.narrow(obj)
 
 
 class _Record:

@@ -39,7 +39,7 @@ _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.Wr
 _SENTINELS = tuple(type(getattr(dataclasses, name)) for name in ("MISSING", "_HAS_DEFAULT_FACTORY"))
 # What the interpreter and decorators add to a class, and what changes as it is used.
 _ADDED = frozenset(
-    ["__weakref__", "__dict__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "__annotations_cache__"]
+    ["__weakref__", "__dict__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "__annotations_cache__", "__slotnames__"]
     + ["__annotate__", "__abstractmethods__", "_abc_impl", "__dataclass_fields__", "__dataclass_params__"]
 )
 # Of code: neither where it was compiled, nor where its lines are.
@@ -263,8 +263,10 @@ class _Digest:
     def annotations(self, obj: Any, annotate: Any, evaluated: dict[str, Any] | None = None) -> None:
         if type(annotate) is types.FunctionType:
             self.words("late", _code_digest(annotate.__code__))
-        elif evaluated is not None or type(obj) is types.FunctionType:
-            self.mapping(evaluated or obj.__annotations__)
+        elif type(obj) is types.FunctionType:
+            self.mapping(obj.__annotations__)
+        elif evaluated:  # to ask a class for them may give it an empty dict
+            self.mapping(evaluated)
 
     def mapping(self, mapping: dict[str, Any]) -> None:
         self.words(str(len(mapping)))
@@ -277,8 +279,14 @@ def _is_of_enum(name: str) -> bool:
     return name.startswith("_") and name.endswith("_") and not name.startswith("__")
 
 
-def _order(item: Any) -> tuple[str, str]:
-    return type(item).__qualname__, _without_addresses(item)
+def _order(item: Any) -> tuple[str, ...]:
+    """Where an item of a set belongs. What is left out of the digest is told by its class alone."""
+    cls = type(item)
+    if cls is tuple or cls is frozenset:
+        orders = [*map(_order, item)]
+        return cls.__name__, str(orders if cls is tuple else sorted(orders))
+    named = isinstance(item, (type, types.FunctionType, enum.Enum))
+    return cls.__qualname__, repr(item) if cls in _PLAIN else ".".join(place(item)) + str(getattr(item, "name", "")) if named else ""
 
 
 def _without_addresses(obj: Any) -> str:

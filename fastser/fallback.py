@@ -9,6 +9,7 @@ import copyreg
 import dataclasses
 import datetime
 import decimal
+import enum
 import inspect
 import pickle
 import sys
@@ -217,8 +218,8 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
     if ".__" in name:
         name = _mangled(name)
     module = _module_of(obj, name)
-    if by_value and _goes_by_value(module):
-        return None
+    if by_value and (_goes_by_value(module) or (type(obj) is types.FunctionType and module not in sys.modules)):
+        return None  # named tuples have functions of modules that never were
     if type(module) is str and type(name) is str:
         with suppress(ImportError, KeyError, AttributeError, ValueError):
             if resolve(module, name) is obj:
@@ -330,7 +331,22 @@ def ask(obj: Any) -> Any:
     """Return what the reducer of an object does."""
     cls = type(obj)
     reducer = copyreg.dispatch_table.get(cls) or OWN_REDUCERS.get(cls)
-    return obj.__reduce_ex__(5) if reducer is None else reducer(obj)
+    if reducer is not None:
+        return reducer(obj)
+    reduced = obj.__reduce_ex__(5)
+    return of_enum(obj, reduced) if isinstance(obj, enum.Enum) else reduced
+
+
+def of_enum(member: Any, reduced: Any) -> Any:
+    """What the reducer of an enum's member returned; the member's name, where a copy of its value is not equal to it."""
+    cls = type(member)
+    if type(reduced) is not tuple or len(reduced) != 2 or reduced[0] is not cls or type(reduced[1]) is not tuple or len(reduced[1]) != 1:
+        return reduced
+    value = reduced[1][0]
+    if type(value) in _ORDERED or (type(value) is tuple and _ORDERED.issuperset(map(type, value))):
+        return reduced
+    name = getattr(member, "_name_", None)
+    return (getattr, (cls, name)) if type(name) is str and cls.__members__.get(name) is member else reduced
 
 
 def _reduce_view(view: memoryview) -> Any:
@@ -357,12 +373,16 @@ OWN_REDUCERS: dict[type, Any] = {
     weakref.WeakSet: _reduce_weak_set,
     weakref.WeakKeyDictionary: _reduce_weak_mapping,
     weakref.WeakValueDictionary: _reduce_weak_mapping,
-    # Each is one object, which dataclasses look for.
-    type(dataclasses.MISSING): lambda _: "MISSING",
-    type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
-    type(getattr(dataclasses, "_HAS_DEFAULT_FACTORY")): lambda _: "_HAS_DEFAULT_FACTORY",
-    type(getattr(dataclasses, "_FIELD")): lambda kind: kind.name,
+    type(dataclasses.MISSING): lambda one: _of_dataclasses(one, "MISSING"),
+    type(dataclasses.KW_ONLY): lambda one: _of_dataclasses(one, "KW_ONLY"),
+    type(getattr(dataclasses, "_HAS_DEFAULT_FACTORY")): lambda one: _of_dataclasses(one, "_HAS_DEFAULT_FACTORY"),
+    type(getattr(dataclasses, "_FIELD")): lambda kind: _of_dataclasses(kind, kind.name),
 }
+
+
+def _of_dataclasses(one: Any, name: str) -> Any:
+    """One object, which dataclasses look for; others are copies that cloudpickle has made of it."""
+    return name if getattr(dataclasses, name) is one else (getattr, (dataclasses, name))
 
 
 _ORDERED = frozenset([str, bytes, int, float, bool, type(None), complex, decimal.Decimal, uuid.UUID])

@@ -16,12 +16,17 @@ import numpy as np
 
 
 class Done(str):
-    """What a program printed, and the bytes that it gave to `send`."""
+    """What a program printed, the bytes that it gave to `send`, and how it failed."""
 
     sent: bytes
+    failed: str
 
 
-def run_all(programs, *, seed=None, options=()):
+def unindented(program):
+    return textwrap.dedent(program)
+
+
+def run_all(programs, *, seed=None, options=(), check=True):
     """Run programs as `__main__`, each in a process of its own; what they print and send, by name.
 
     Parameters
@@ -32,10 +37,12 @@ def run_all(programs, *, seed=None, options=()):
         Of the hashes of text.
     options : sequence of str
         Of the interpreter.
+    check : bool
+        Whether a program that fails is an AssertionError.
     """
     programs = {name: (program, b"") if isinstance(program, str) else program for name, program in programs.items()}
-    programs = {name: (textwrap.dedent(program), received) for name, (program, received) in programs.items()}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])}
+    programs = {name: (unindented(program), received) for name, (program, received) in programs.items()}
+    environment = _environment()
     if seed is not None:
         environment["PYTHONHASHSEED"] = str(seed)
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", *options, "-c", START + "import mains; mains._serve()"]
@@ -46,15 +53,28 @@ def run_all(programs, *, seed=None, options=()):
         assert server.returncode == 0, server.stderr.decode()
         done.update(pickle.loads(server.stdout))
     for name, (printed, sent, failed) in done.items():
-        assert not failed, f"{name}: {failed}"
+        assert not (check and failed), f"{name}: {failed}"
         done[name] = Done(printed)
-        done[name].sent = sent
+        done[name].sent, done[name].failed = sent, failed
     return done
 
 
 def run(program, received=b"", **options):
     """The same for one program."""
     return run_all({"": (program, received)}, **options)[""]
+
+
+def run_script(path, program):
+    """Run a program as a file, which workers can import; what it prints."""
+    path.write_text("import multiprocessing\n" + START + unindented(program))
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=path.parent, env=_environment())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _environment():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])}
 
 
 def _serve():

@@ -13,6 +13,9 @@ from fastser._core.memory cimport number_one, path_of
 
 from fastser import errors as _errors, fallback as _fallback
 
+cdef frozenset _main = _fallback.MAIN
+
+
 cdef extern from *:
     """
     #define fastser_is_function(o) PyFunction_Check(o)
@@ -52,6 +55,8 @@ cdef bint encode_reference(Encoder* e, PyObject* o, object name) except -1:
     elif fastser_type(o) == fastser_sentinel_type:
         found = ((<object> o).__module__, (<object> o).__name__)
     if e.fallback == FALLBACK_CLOUDPICKLE and fastser_is_function(o) and fastser_is_local(fastser_function_name(o)):
+        return False
+    if e.fallback == FALLBACK_CLOUDPICKLE and found is not None and type(found[0]) is str and found[0] in _main:
         return False
     if found is None or not is_found(o, found[0], found[1]):
         if not e.careful:

@@ -12,6 +12,7 @@ from fastser._core.capi cimport fastser_frozendict_type, fastser_in_class, fasts
 from fastser._core.tags cimport *
 
 import copyreg as _copyreg
+import enum as _enum
 
 from fastser import fallback as _fallback
 
@@ -32,6 +33,8 @@ cdef class Reduced:
 cdef object reduce(PyObject* o):
     if type(<object> o) in _reducers or type(<object> o) in _asked:
         return apart(<object> o, _fallback.ask(<object> o))
+    if type(type(<object> o)) is not type and isinstance(<object> o, _enum.Enum):
+        return apart(<object> o, _fallback.of_enum(<object> o, (<object> o).__reduce_ex__(5)))
     return apart(<object> o, (<object> o).__reduce_ex__(5))
 
 
