@@ -123,7 +123,7 @@ class ByValue:
     def _function(self, fn: types.FunctionType) -> Any:
         self._functions[id(fn)] = fn
         bare, whole = self._bare(fn), self._whole(fn)
-        if self._values or not definitions.is_found(fn):
+        if self._values or fn.__name__ == "__annotate__" or not definitions.is_found(fn):
             return make_function, bare, whole, None, None, fill_function
         return make_own_function, (tuple(definitions.key_of(fn)), *bare), whole, None, None, fill_own_function
 
