@@ -17,6 +17,7 @@ from fastser._core.from_arrow import from_arrow
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import (
     DecodeError,
+    DefinitionWarning,
     DepthError,
     EncodeError,
     FastserError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArrowData",
     "DecodeError",
+    "DefinitionWarning",
     "DepthError",
     "EncodeError",
     "Executor",

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from fastser import errors, hooks
-from fastser._core.loads import loads
+from fastser._core.loads import loads, loads_private
 from fastser._core.dumps import dumps, pack
 from fastser._core.loads_many import loads_many
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 from fastser._core.packed_rows import PackedRows, pack_many
+from fastser._core.shared import AVAILABLE, Mapping
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,7 +29,6 @@ Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _PATHS = (str, bytes, os.PathLike)
 Fallback = Literal["cloudpickle", "pickle"] | None
 MmapMode = Literal["r", "c"] | None
-_ACCESS = {"r": mmap.ACCESS_READ, "c": mmap.ACCESS_COPY}
 
 # What is allocated on the word of a header alone, where a file does not tell how much it holds.
 _FIRST_STEP = 1 << 20
@@ -44,6 +44,7 @@ def dump(
     track_refs: bool = True,
     max_depth: int = 1000,
     fallback: Fallback = "cloudpickle",
+    verify: bool = False,
 ) -> None:
     """Write an object to a file as one frame.
 
@@ -55,7 +56,7 @@ def dump(
     file : path or binary file
         A path is replaced as a whole once everything is written, so that it holds either the old contents or the new.
         To a file the frame is written at its position; frames may follow one another.
-    track_refs, max_depth, fallback
+    track_refs, max_depth, fallback, verify
         As for `dumps`.
 
     Raises
@@ -86,12 +87,13 @@ def dump(
     >>> fastser.load(file), fastser.load(file)
     ([1, 2], {'a': 3})
     """
-    _dump(obj, file, track_refs=track_refs, max_depth=max_depth, fallback=fallback)
+    _dump(obj, file, track_refs=track_refs, max_depth=max_depth, fallback=fallback, verify=verify)
 
 
 def load(
     file: Path | BinaryIO,
     *,
+    writable: bool | None = None,
     safe: bool = False,
     allow: Iterable[type | str] = (),
     max_depth: int = 1000,
@@ -105,19 +107,19 @@ def load(
     ----------
     file : path or binary file
         From a path the first frame is read; a file is left behind the frame, where the next one may begin.
-    safe, allow, max_depth
+    writable, safe, allow, max_depth
         As for `loads`.
     mmap_mode : {None, "r", "c"}
         Map the frame instead of reading it, as `numpy.memmap` does for one array: its large arrays are then read from the disk
-        as they are looked at, a page at a time. ``"r"`` maps it read-only: nothing can write through these arrays. ``"c"`` maps
-        it copy-on-write: what is written to the arrays is this process's own, and never reaches the file. Takes the path of a
-        regular file.
+        as they are looked at, a page at a time. With ``"r"`` arrays in containers and fields are read-only, with ``"c"`` all
+        can be written to. Either way the memory is mapped copy-on-write: what is written, be it by code that takes no notice of
+        what is read-only, is this process's own, and never reaches the file. Takes the path of a regular file.
 
     Returns
     -------
     object
-        Its arrays are writable views of the memory that the frame was read into; with `mmap_mode`, views of the mapping, which
-        lives until the last of them is gone.
+        Its larger arrays are writable views of the memory that the frame was read into; with `mmap_mode`, views of the mapping,
+        which lives until the last of them is gone. With ``writable=True`` they are copies where they are mapped.
 
     Raises
     ------
@@ -134,7 +136,7 @@ def load(
     -----
     A mapped file may be deleted, or replaced (as `dump` does): the mapping keeps what it maps. It must not be truncated or
     written to in place: arrays over ``"r"`` would show the change, those over ``"c"`` might, and looking at what was cut off
-    ends the process (SIGBUS), as with any mapping. A mapping holds one file descriptor.
+    ends the process (SIGBUS), as with any mapping.
 
     Examples
     --------
@@ -149,7 +151,7 @@ def load(
     >>> a[500_000], a.flags.writeable
     (np.float64(500000.0), False)
     """
-    return loads(_read(file, mmap_mode), safe=safe, allow=allow, max_depth=max_depth)
+    return _load(file, mmap_mode, writable=writable, safe=safe, allow=allow, max_depth=max_depth)
 
 
 def _dump(obj: object, file: Path | BinaryIO, **options: Any) -> None:
@@ -162,16 +164,21 @@ def _dump(obj: object, file: Path | BinaryIO, **options: Any) -> None:
         _write_file(file, packed)
 
 
-def _read(file: Path | BinaryIO, mmap_mode: MmapMode) -> "Buffer":
+def _load(file: Path | BinaryIO, mmap_mode: MmapMode, *, writable: bool | None, **options: Any) -> Any:
     if mmap_mode is not None:
-        return _map(file, mmap_mode)
+        mapping = _map(file, mmap_mode)
+        if writable is True or (writable is None and mmap_mode == "c" and memoryview(mapping).readonly):
+            return loads(mapping, writable=True, **options)
+        return loads_private(mapping, readonly=mmap_mode == "r", writable=writable, **options)
     if isinstance(file, _PATHS):
         with open(file, "rb", buffering=0) as opened:
-            return _read_frame(opened)
-    return _read_frame(file)
+            frame = _read_frame(opened)
+    else:
+        frame = _read_frame(file)
+    return loads_private(frame, readonly=False, writable=writable, **options)
 
 
-def _map(path: Path | BinaryIO, mode: MmapMode) -> mmap.mmap:
+def _map(path: Path | BinaryIO, mode: MmapMode) -> "Mapping | mmap.mmap":
     """The file's first frame. The views that `loads` makes keep the mapping, and nothing else does."""
     if mode not in ("r", "c"):
         raise errors.bad_option("mmap_mode", "None, 'r' or 'c'", mode)
@@ -186,7 +193,9 @@ def _map(path: Path | BinaryIO, mode: MmapMode) -> mmap.mmap:
         total, size = frame_length(start), _size_of(file)
         if size < total:
             raise errors.truncated(total, size)
-        return mmap.mmap(file.fileno(), total, access=_ACCESS[mode])
+        if AVAILABLE:
+            return Mapping(file.fileno(), total, 0, total, private=True)
+        return mmap.mmap(file.fileno(), total, access=mmap.ACCESS_COPY)
 
 
 def _write_path(path: str, packed: Packed) -> None:
@@ -337,9 +346,9 @@ class Serializer:
 
     Parameters
     ----------
-    track_refs, max_depth, fallback
+    track_refs, max_depth, fallback, verify
         As for `dumps`.
-    safe, allow
+    writable, safe, allow
         As for `loads`.
 
     Raises
@@ -363,6 +372,8 @@ class Serializer:
     track_refs: bool = True
     max_depth: int = 1000
     fallback: Fallback = "cloudpickle"
+    verify: bool = False
+    writable: bool | None = None
     safe: bool = False
     allow: Iterable[type | str] = ()
     # None where it has none of its own. Replaced, never changed: copies of the serializer share it.
@@ -392,15 +403,21 @@ class Serializer:
 
     def dumps(self, obj: object) -> bytes:
         """As the function `dumps`."""
-        return dumps(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
+        return dumps(
+            obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
+        )
 
     def pack(self, obj: object) -> Packed:
         """As the function `pack`."""
-        return pack(obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
+        return pack(
+            obj, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
+        )
 
     def dump(self, obj: object, file: Path | BinaryIO) -> None:
         """As the function `dump`."""
-        _dump(obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks)
+        _dump(
+            obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
+        )
 
     def pack_many(self, objects: Iterable[object], *, copy: bool = False, large: bool = False) -> PackedRows:
         """As the function `pack_many`."""
@@ -409,11 +426,15 @@ class Serializer:
 
     def loads(self, data: "Buffer | ArrowArrayExportable | ArrowStreamExportable") -> Any:
         """As the function `loads`."""
-        return loads(data, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
+        return loads(
+            data, writable=self.writable, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks
+        )
 
     def load(self, file: Path | BinaryIO, *, mmap_mode: MmapMode = None) -> Any:
         """As the function `load`."""
-        return loads(_read(file, mmap_mode), safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks)
+        return _load(
+            file, mmap_mode, writable=self.writable, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks
+        )
 
     def loads_many(
         self,
@@ -423,5 +444,11 @@ class Serializer:
     ) -> Iterator[Any]:
         """As the function `loads_many`."""
         return loads_many(
-            table, column=column, safe=self.safe, allow=self.allow, max_depth=self.max_depth, hooks=self._hooks
+            table,
+            column=column,
+            writable=self.writable,
+            safe=self.safe,
+            allow=self.allow,
+            max_depth=self.max_depth,
+            hooks=self._hooks,
         )

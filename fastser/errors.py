@@ -7,23 +7,46 @@ Each says what was expected, what came instead, and where: the path inside the o
 
 import errno
 import os
+import pickle
 import reprlib
 import sys
-from pickle import PicklingError
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 _PATH_LIMIT = 160
 _FIRST_SENTENCE = "This object exceeds the maximum recursion depth. It may contain itself recursively."
 
 
 class FastserError(Exception):
-    """Base class of everything that fastser raises on its own account."""
+    """Base class of everything that fastser raises on its own account.
+
+    Copied and pickled, an error keeps its cause too, where that can be pickled; other exceptions lose it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reduced: Any = super().__reduce__()
+        cls, arguments, *state = reduced  # in a dict of the state are the notes, too
+        attributes = {**state[0]} if state and state[0] else {}
+        if self.__cause__ is not None and _can_be_pickled(self.__cause__):
+            attributes["__cause__"] = self.__cause__
+        return (cls, arguments, attributes) if attributes else (cls, arguments)
+
+    def __copy__(self) -> "FastserError":
+        with _taken_as_they_are():
+            make, arguments, *state = self.__reduce_ex__(4)
+        copied: FastserError = make(*arguments)
+        if state and state[0] is not None:
+            copied.__setstate__(state[0])
+        return copied
 
 
-class EncodeError(FastserError, TypeError):
+class EncodeError(FastserError, pickle.PicklingError, TypeError):
     """An object cannot be packed. The cause, where there is one, is in ``__cause__``."""
 
 
-class DecodeError(FastserError, ValueError):
+class DecodeError(FastserError, pickle.UnpicklingError, ValueError):
     """The data is not a whole, well-formed frame."""
 
 
@@ -36,7 +59,32 @@ class DepthError(FastserError, RecursionError):
 
 
 class UnsafeDataError(DecodeError):
-    """A frame read with ``safe=True`` asks for something that would import, call or unpickle."""
+    """A frame read with ``safe=True`` asks for something that would import or call."""
+
+
+_causes = threading.local()
+
+
+@contextmanager
+def _taken_as_they_are() -> "Iterator[None]":
+    before = getattr(_causes, "taken", False)
+    _causes.taken = True
+    try:
+        yield
+    finally:
+        _causes.taken = before
+
+
+def _can_be_pickled(cause: BaseException) -> bool:
+    """Whether a cause can, with all that leads to it: who asks for an error's parts would fail on it."""
+    if getattr(_causes, "taken", False):  # causes of causes are part of the trial
+        return True
+    try:
+        with _taken_as_they_are():
+            pickle.dumps(cause, protocol=5, buffer_callback=lambda buffer: None)
+    except Exception:
+        return False
+    return True
 
 
 # --- both directions ---------------------------------------------------------------------------------------------------
@@ -98,18 +146,30 @@ def cannot_pack(path: str | None, type_name: str, reason: object) -> EncodeError
     return EncodeError(f"cannot pack the {type_name} at {shorten(path or 'an unknown path')}: {_reason(reason)}")
 
 
-def cannot_pickle(path: str | None, type_name: str, reason: Exception) -> EncodeError:
+def cannot_pickle(path: str | None, obj: object, reason: Exception) -> EncodeError:
     remedy = "leave it out in __getstate__, or register a hook for its class (fastser.register)"
-    return cannot_pack(path, type_name, f"{_reason(reason)}; {remedy}")
+    if hasattr(type(obj), "__arrow_c_stream__") or hasattr(type(obj), "__arrow_c_array__"):
+        remedy = f"pack its data (fastser.ArrowData.from_producer), {remedy}"
+    return cannot_pack(path, type_name(obj), f"{_reason(reason)}; {remedy}")
 
 
-def not_found_by_name(obj: object, name: str | None) -> PicklingError:
+def one_shot() -> EncodeError:
+    return EncodeError(
+        "its data may be there only once, so packing does not read it: pack what fastser.ArrowData.from_producer reads of it, or a table made of it"
+    )
+
+
+def not_found_by_name(obj: object, name: str | None) -> pickle.PicklingError:
     name = name or getattr(obj, "__qualname__", None) or getattr(obj, "__name__", "")
-    return PicklingError(f"it is not the object that is found as {getattr(obj, '__module__', None)}.{name}")
+    return pickle.PicklingError(f"it is not the object that is found as {getattr(obj, '__module__', None)}.{name}")
 
 
 def needs_fallback(path: str | None, type_name: str) -> EncodeError:
     return cannot_pack(path, type_name, "it would need pickle, and fallback is None; pass fallback='pickle' or 'cloudpickle'")
+
+
+def cannot_be_loaded(path: str, type_name: str, reason: object) -> EncodeError:
+    return EncodeError(f"the {type_name} at {shorten(path)} was packed, but cannot be loaded again: {_reason(reason)}")
 
 
 def changed_while_packing(path: str | None, type_name: str) -> EncodeError:
@@ -226,6 +286,17 @@ def arrow_too_deep(limit: int) -> DepthError:
 
 def not_arrow(found: object, methods: str) -> TypeError:
     return TypeError(f"expected a producer of Arrow data, with {methods}, found {type_name(found)}")
+
+
+def only_addresses(place: str) -> EncodeError:
+    """`place` leads to a part of Arrow data, such as ``column 'a'``."""
+    return EncodeError(
+        f"what Polars gives of {place} are addresses, since it holds Python objects (pl.Object): expected values; hand them on as a list (to_list)"
+    )
+
+
+def polars_empty_arrays(name: str, dtype: object) -> EncodeError:
+    return EncodeError(f"the column {name!r} has arrays of width 0 ({dtype}), which Polars could not read again: cast them to lists")
 
 
 def not_arrow_data(found: object) -> TypeError:
@@ -387,7 +458,7 @@ class StoreClosedError(StoreError, ValueError):
     """The store was closed, here or by its owner."""
 
 
-class StoreFullError(StoreError, MemoryError):
+class StoreFullError(StoreError):
     """There is no room for the object. Nothing was written."""
 
 
@@ -573,7 +644,9 @@ def class_name(cls: type) -> str:
 def _prefixed(error: FastserError, place: str) -> FastserError:
     # Of a class of ours: one that a user derived may be made otherwise.
     cls = next(cls for cls in type(error).__mro__ if cls.__module__ == __name__)
-    return cls(f"{place}: {error}")
+    prefixed = cls(f"{place}: {error}")
+    vars(prefixed).update(vars(error))
+    return prefixed
 
 
 def _place(offset: int | str) -> str:
@@ -581,4 +654,4 @@ def _place(offset: int | str) -> str:
 
 
 def _reason(reason: object) -> str:
-    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)
+    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) and type(reason) is not EncodeError else str(reason)

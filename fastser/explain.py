@@ -17,7 +17,7 @@ import numpy as np
 from fastser import errors, locate
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dumps import pack
-from fastser.fallback import Plan, declined, reduce, reference
+from fastser.fallback import Plan, declined, is_refusal, reduce, reference
 from fastser.hooks import MAPPINGS
 from fastser.locate import Part, Parts, Word
 from fastser.on_demand import Reducers
@@ -176,8 +176,6 @@ def explain(
 
 # --- the walk ----------------------------------------------------------------------------------------------------------
 
-# What reducers raise for what they will not take apart; other errors tell of themselves.
-_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 # By their addresses: what metaclasses make of comparing classes is not asked.
 _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _SETS = frozenset(map(id, (set, frozenset)))
@@ -187,6 +185,7 @@ _NOT_NUMBERED = _TIMES | set(map(id, (slice, range, np.void, np.record)))
 _UNITS = frozenset(map(id, (range, bytearray, np.void, np.record, datetime.timezone, ZoneInfo, pickle.PickleBuffer, ArrowData)))
 _LEAVES = locate.NATIVES - _SEQUENCES - _NOT_NUMBERED - _UNITS - _MAPPINGS - {id(np.ndarray)}
 _ENDLESS = "not looked into: reducers within reducers make too many objects"
+_COMPUTED = "not looked into: it is computed when it is packed"
 _EMPTY: tuple[()] = ()
 _EMPTY_SIZE = pack([]).nbytes
 
@@ -282,6 +281,7 @@ class _Walk:
         self.made_by: dict[int, object] = {}  # classes and callables, of which a frame has one copy
         self.nodes: list[Explanation] = []
         self.repeats = False
+        self.computed = False
         self.calls = 0
 
     def explain(self, root: object) -> Explanation:
@@ -300,8 +300,8 @@ class _Walk:
 
     def compare(self, root: object) -> None:
         """Let dumps have the last word."""
-        if self.calls > _CALLS_LIMIT or (self.repeats and not self.track_refs and not self.unfolds(root)):
-            return  # it might never end
+        if self.computed or self.calls > _CALLS_LIMIT or (self.repeats and not self.track_refs and not self.unfolds(root)):
+            return  # it might never end, or do what nobody asked for
         top = self.nodes[0]
         try:
             top.nbytes = pack(root, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback).nbytes
@@ -352,7 +352,7 @@ class _Walk:
             group = groups.get(key)
             if group is None:
                 group = groups[key] = _Group(self.node(pile, obj, place, plan, reason))
-                group.measured = not deep and reason is not _ENDLESS
+                group.measured = not deep and reason not in (_ENDLESS, _COMPUTED)
             group.node.count += 1
             group.objects.append(obj)
             group.places.append(place)
@@ -460,6 +460,9 @@ class _Walk:
         """Call the reducer or the hook."""
         try:
             while plan.hook is not None:
+                if plan.hook.computes:
+                    self.computed = True
+                    return plan.kind, _COMPUTED, None
                 payload = plan.hook.encode(obj)
                 if payload is not NotImplemented:
                     return plan.kind, plan.reason, iter([(payload, locate.attribute, "hook")])
@@ -473,7 +476,7 @@ class _Walk:
             with suppress(Exception):
                 if self.fallback == "cloudpickle" and Reducers()().reduce(obj) is not None:
                     return "VALUE", "cloudpickle takes it apart", None
-            reason = f"its reducer refuses: {_text(error)}" if isinstance(error, _REFUSALS) else plan.reason
+            reason = f"its reducer refuses: {_text(error)}" if is_refusal(error) else plan.reason
             return plan.kind, reason, None
         if isinstance(reduced, str):
             return self.refer(obj, "its reducer gives its name", reduced)

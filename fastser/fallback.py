@@ -24,9 +24,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in
+from fastser.errors import FastserError
+from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in, refused
 
 Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE"]
+
+
+# What reducers raise for what they will not take apart.
+_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether cloudpickle may know better. An error of ours, of a call within this one, is final, though it passes for one of pickle's."""
+    return isinstance(error, _REFUSALS) and not isinstance(error, FastserError)
+
 
 # The bits that tell what a reducer returned beside a callable and its arguments.
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16
@@ -97,6 +108,8 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REDUCE", "copyreg has a reducer for it")
     if (hook := built_in(cls)) is not None:
         return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
+    if (hook := refused(cls)) is not None:
+        return Plan("HOOK", "a one-shot stream", hook=hook)
     if issubclass(cls, (type, types.ModuleType)) or cls in _FOUND_BY_NAME:
         return Plan("REFERENCE", "it is found by its module and name")
     if cls in (pickle.PickleBuffer, memoryview):
@@ -235,17 +248,32 @@ def _module_of(obj: Any, name: str) -> Any:
     module = getattr(obj, "__module__", None)
     if module is not None:
         return found_in(module)
-    first, *rest = name.split(".")
+    known = _found_in.get(name)
+    if known is not None and _is_held(sys.modules.get(known), name, obj):
+        return known
     for module, held in [*sys.modules.items()]:
-        if module in MAIN:
-            continue
-        with suppress(AttributeError, KeyError):
-            found = held.__dict__[first]
-            for part in rest:
-                found = getattr(found, part)
-            if found is obj:
-                return module
+        if module not in MAIN and _is_held(held, name, obj):
+            if len(_found_in) >= _FOUND_LIMIT:
+                _found_in.clear()
+            _found_in[name] = module
+            return module
     return "__main__"
+
+
+# Where objects that do not say so were found, by name: a look at all modules takes a thousand times as long.
+_found_in: dict[str, str] = {}
+_FOUND_LIMIT = 1000
+
+
+def _is_held(module: Any, name: str, obj: Any) -> bool:
+    first, *rest = name.split(".")
+    try:
+        found = module.__dict__[first]
+        for part in rest:
+            found = getattr(found, part)
+    except (AttributeError, KeyError):
+        return False
+    return found is obj
 
 
 def resolve(module: str, name: str) -> Any:

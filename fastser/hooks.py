@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from importlib import import_module
+from types import FunctionType
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -44,7 +45,8 @@ LOCK = threading.RLock()
 class Hook(NamedTuple):
     """How objects of a class are packed: as what `encode` makes of them, under a name that tells the reader what to call.
 
-    `encode` may return NotImplemented, for an object that shall be packed as if there were no hook.
+    `encode` may return NotImplemented, for an object that shall be packed as if there were no hook. `computes`: it does more than to
+    look at the object, so that it is called for packing and for nothing else.
     """
 
     cls: type
@@ -52,6 +54,7 @@ class Hook(NamedTuple):
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
     subclasses: bool
+    computes: bool = False
 
 
 class Hooks:
@@ -212,10 +215,47 @@ def built_in(cls: type) -> Hook | None:
 def exchanged(cls: type) -> Hook | None:
     """The hook for a class that gives and takes its data by a protocol between packages."""
     if any(hasattr(cls, name) for name in _ARROW) and callable(getattr(cls, "from_arrow", None)):
-        return built_in_named("arrow")
+        return _ONE_SHOT if _may_be_one_shot(cls) else built_in_named("arrow")
     if hasattr(cls, "__dlpack__") and hasattr(cls, "__dlpack_device__"):
         return built_in_named("dlpack")
     return None
+
+
+def refused(cls: type) -> Hook | None:
+    """The hook for a class whose objects are one-shot streams of Arrow data: packing one would leave its owner without the data.
+
+    A subclass with a reducer of its own, written in Python, says itself how it is packed.
+    """
+    for base in cls.__mro__:
+        package = base.__module__.partition(".")[0] if type(base.__module__) is str else ""
+        if base.__qualname__ in _ONE_SHOT_CLASSES.get(package, ()):
+            return _ONE_SHOT
+        if any(isinstance(vars(base).get(name), FunctionType) for name in ("__reduce__", "__reduce_ex__")):
+            return None
+    return None
+
+
+def _may_be_one_shot(cls: type) -> bool:
+    """What holds its data has a length, or gives all of it as one array. An iterator is used up, whatever else it has."""
+    if hasattr(cls, "__next__"):
+        return True
+    return hasattr(cls, "__arrow_c_stream__") and not hasattr(cls, "__arrow_c_array__") and not hasattr(cls, "__len__")
+
+
+def _refuse(stream: Any) -> Any:
+    raise errors.one_shot()
+
+
+_ONE_SHOT_CLASSES = {
+    "_duckdb": ("DuckDBPyRelation",),
+    "adbc_driver_manager": ("ArrowArrayStreamHandle",),
+    "arro3": ("ArrayReader", "RecordBatchReader"),
+    "duckdb": ("DuckDBPyRelation",),
+    "nanoarrow": ("ArrayStream", "CArrayStream"),
+    "polars": ("_CollectBatches",),
+    "pyarrow": ("RecordBatchReader",),
+}
+_ONE_SHOT = Hook(object, "arrow", _refuse, _refuse, False)
 
 
 def built_in_named(name: str) -> Hook | None:

@@ -43,7 +43,8 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
     -------
     str or None
         Such as ``$.jobs[3].callback``, where ``$`` is the root. What reducers and hooks make anew each time is not found
-        again: then it is the path of the innermost object that makes one of its type. None if there is no such object.
+        again: then it is the path of the innermost object that makes one of its type, or else of the first one that computes what
+        it is packed as. None if there is no such object.
 
     Examples
     --------
@@ -60,12 +61,15 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
     makers = [0] if parts.made(root) else []  # which containers of the line make their parts anew
     calls = 0
     nearest = None
+    computed = "$" if parts.computed(root) else None
     while line.walks:
         for part, word, argument in line.walks[-1]:
             if part is target:
                 return line.path() + word(argument)
             if makers and nearest is None and type(part) is type(target):
                 nearest = line.path(makers[-1])
+            if computed is None and parts.computed(part):
+                computed = line.path() + word(argument)
             if id(part) in seen or (walk := parts.of(part)) is None:
                 continue
             seen[id(part)] = part
@@ -74,7 +78,7 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
                     continue
                 calls += len(makers) > 0
                 if calls > _CALLS_LIMIT:
-                    return nearest
+                    return nearest or computed
                 makers.append(len(line.walks))
             line.push(part, walk, word, argument)
             break
@@ -82,7 +86,7 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
             line.pop()
             if makers and makers[-1] == len(line.walks):
                 makers.pop()
-    return nearest
+    return nearest or computed
 
 
 def find_cycle(root: object, hooks: Hooks = PROCESS) -> str | None:
@@ -226,6 +230,10 @@ class Parts:
         """Whether the parts of an object are made by its users' code, anew each time."""
         return not self.native(obj) and self.plan(type(obj)).kind in ("REDUCE", "HOOK")
 
+    def computed(self, obj: object) -> bool:
+        """Whether an object is packed as what it computes: only packing asks for that."""
+        return not self.native(obj) and (hook := self.plan(type(obj)).hook) is not None and hook.computes
+
     def of(self, obj: Any) -> Iterator[Part] | None:
         """The parts of an object in order, or None where the packer does not look into it."""
         walk = _WALKS.get(id(type(obj)))
@@ -241,8 +249,8 @@ class Parts:
             return _guarded(_fields(obj, plan))
         if plan.kind == "ROWS":
             return _guarded(_row(obj))
-        if plan.kind == "HOOK":
-            return _guarded(self._hooked(obj, plan))
+        if plan.hook is not None:
+            return None if plan.hook.computes else _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
             return _guarded(_reduced(obj))
         return _guarded(_definition(obj)) if self._into_definitions else None

@@ -31,8 +31,8 @@ DECIMAL, UUID, RANGE, SLICE = 34, 35, 36, 37
 LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS, NAMED_ROWS, INSTANCES = range(40, 50)
 ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, TEMPLATE, HOOK, MEMORY, ARROW = range(50, 60)
 GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF, OPTIONAL, FROZENDICT = range(60, 68)
-INLINE, BUFFER, SAME, OF, PADDED = 0, 1, 2, 3, 4  # where a body lies
-STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16  # parts of calls
+INLINE, BUFFER, SAME, OF, PADDED, COPY = range(6)  # where a body lies
+STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW, FRAME = 1, 2, 4, 8, 16, 32  # parts of calls
 OBJECT, DESCRIBED, EARLIER = 15, 31, 32  # codes of dtypes
 PLAIN = (None, "?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16", "O")
 
@@ -242,7 +242,7 @@ class _Reader:
         if where == INLINE:
             data = self.take("data", 1)[0]
             return data if wanted is None else data[len(data) - wanted :]
-        if where == BUFFER:
+        if where in (BUFFER, COPY):
             return self.take("buffers", 1)[0]
         if where == PADDED:
             padding = self.varint()

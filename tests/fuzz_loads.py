@@ -649,15 +649,15 @@ class Speaker:
         else:
             self.numbered += n * (tag == 23)
             for _ in range(n):
-                self.body(b"abcdefgh", same=tag != 23)
+                self.body(b"abcdefgh", same=tag != 23, copy=False)
 
-    def body(self, content, *, same=False):
-        where = self.rng.choice((0, 1, 2)) if same and self.columns["buffers"] else self.rng.choice((0, 1))
+    def body(self, content, *, same=False, copy=True):
+        where = self.rng.choice((0, 1, *([2] if same and self.columns["buffers"] else []), *([frames.COPY] if copy else [])))
         self.put(where)
         if where == 2:
             self.put(self.rng.randrange(len(self.columns["buffers"])))
         else:
-            self.add(("data", "buffers")[where], 1, lambda: content)
+            self.add("buffers" if where else "data", 1, lambda: content)
 
     def moment(self, n, depth):
         tag = self.rng.randrange(24, 34)
@@ -787,7 +787,7 @@ class Speaker:
 
     def call(self, n, depth):
         rng = self.rng
-        parts = rng.choice((0, 0, 0, frames.LIST_ITEMS, frames.DICT_ITEMS, frames.STATE, frames.STATE | frames.SETTER, rng.randrange(32)))
+        parts = rng.choice((0, 0, 0, frames.LIST_ITEMS, frames.DICT_ITEMS, frames.STATE, frames.STATE | frames.SETTER, rng.randrange(64)))
         parts |= frames.NEW * (rng.random() < 0.2)
         names = {frames.LIST_ITEMS: ["Numbers"], frames.DICT_ITEMS: ["Table"], frames.STATE: ["Stated", "Plain", "Slots"]}.get(parts & 7)
         self.put(frames.CALL, parts)

@@ -210,7 +210,7 @@ def test_arrays_point_into_the_buffer(count):
         found = fastser.loads(buffer)
         same(value, found, identity=None)
         for array in (*found["arrays"], found["strided"], *found["run"]):
-            assert inside(array, buffer)
+            assert inside(array, buffer) is (array.nbytes >= THRESHOLD)
             assert array.flags.aligned
         for array in (*found["arrays"], found["strided"]):
             if array.nbytes >= THRESHOLD:
@@ -227,7 +227,8 @@ def test_bodies_are_aligned_in_memory():
     same(arrays, found)
     for array in found[1:7]:
         assert span(array)[0] % BODY == 0
-    assert inside(found[0], buffer)
+        assert inside(array, buffer)
+    assert not inside(found[0], buffer)
 
 
 def test_bodies_are_found_where_the_source_put_them():
@@ -264,7 +265,7 @@ def test_a_frame_that_is_not_aligned(offset):
         same(value, found)
         for array in found[:5]:
             assert array.flags.aligned
-            assert array.flags.writeable is writable
+            assert array.flags.writeable is (writable or not inside(array, buffer))  # copies are
         assert inside(found[2], buffer)  # bytes are aligned anywhere
         if offset % 8 == 0:
             assert inside(found[1], buffer)
@@ -281,17 +282,17 @@ def test_the_buffer_outlives_its_name():
 
 
 def test_the_buffer_is_held_while_arrays_are_alive():
-    for array in (np.arange(1000), np.arange(3)):
-        buffer = bytearray(fastser.dumps(array))
-        found = fastser.loads(buffer)
-        with pytest.raises(BufferError):
-            buffer.append(0)
-        del found
-        buffer.append(0)
-    buffer = bytearray(fastser.dumps([1, "two", [3.0]]))
+    buffer = bytearray(fastser.dumps([np.arange(1000), np.arange(3)]))
     found = fastser.loads(buffer)
-    buffer.append(0)  # nothing in the object refers to it
-    same([1, "two", [3.0]], found)
+    with pytest.raises(BufferError):
+        buffer.append(0)
+    del found[0]
+    buffer.append(0)
+    for value in ([1, "two", [3.0]], np.arange(3), [np.arange(3)] * 20, [np.arange(i, i + 3) for i in range(100)]):
+        buffer = bytearray(fastser.dumps(value))
+        found = fastser.loads(buffer)
+        buffer.append(0)  # nothing in the object refers to it
+        same(value, found)
 
 
 def test_mapped_memory(tmp_path):
@@ -301,7 +302,7 @@ def test_mapped_memory(tmp_path):
         for access, writable in ((mmap.ACCESS_READ, False), (mmap.ACCESS_COPY, True)):
             mapped = mmap.mmap(file.fileno(), 0, access=access)
             found = fastser.loads(mapped)
-            assert [array.flags.writeable for array in found] == [writable] * 2
+            assert [array.flags.writeable for array in found] == [writable, True]
             assert inside(found[0], mapped)
             with pytest.raises(BufferError):
                 mapped.close()
@@ -313,7 +314,7 @@ def test_mapped_memory(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.arange(3), np.arange(1000), np.asfortranarray(filled((30, 40), "f8")), np.zeros((0, 3)), np.array(5), filled((10,), POINT), np.arange(100)[::2]], ids=lambda a: f"{a.dtype.str}{a.shape}")
-def test_writable_exactly_as_the_buffer(value):
+def test_views_are_writable_exactly_as_the_buffer(value):
     frame = fastser.dumps([value, [value.copy() for _ in range(5)]])
     for buffer, writable in (
         (frame, False),
@@ -326,22 +327,26 @@ def test_writable_exactly_as_the_buffer(value):
     ):
         found = fastser.loads(buffer)
         for array in (found[0], *found[1]):
-            assert array.flags.writeable is writable
-            if not writable:
-                if array.size:
-                    with pytest.raises(ValueError):
-                        array.setflags(write=True)
+            assert inside(array, buffer) is (array.nbytes >= THRESHOLD)
+            assert array.flags.writeable is (writable or array.nbytes < THRESHOLD)
+            if array.flags.writeable:
+                array.setflags(write=False)
+                array.setflags(write=True)
+            else:
+                with pytest.raises(ValueError):
+                    array.setflags(write=True)
     found = fastser.loads(fastser.pack([value, [value]]))
-    assert not found[0].flags.writeable
+    assert found[0].flags.writeable is (value.nbytes < THRESHOLD)
+    assert np.shares_memory(found[0], value) is (value.nbytes >= THRESHOLD and value.base is None)
 
 
 def test_writing_writes_to_the_buffer():
-    for count in (4, 1000):
+    for count in (THRESHOLD - 1, THRESHOLD):
         buffer = bytearray(fastser.dumps(np.zeros(count, "u1")))
         found = fastser.loads(buffer)
         found[:] = 0xAB
-        assert buffer.count(0xAB) >= count
-        assert fastser.loads(buffer).tolist() == [0xAB] * count
+        assert buffer.count(0xAB) == (count if count == THRESHOLD else 0)
+        assert fastser.loads(buffer).tolist() == [0xAB if count == THRESHOLD else 0] * count
 
 
 def test_read_only_sources_come_back_writable_from_writable_buffers():

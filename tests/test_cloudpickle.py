@@ -645,22 +645,25 @@ def views(frame, array):
     return np.shares_memory(memory, array)
 
 
-def test_an_array_in_a_closure_is_a_view_of_the_frame():
+def test_an_array_in_a_closure_is_referenced_and_comes_back_as_a_copy():
     big = np.arange(BIG, dtype=np.float64)
     frame = fastser.dumps({"function": lambda i: big[i], "number": 1})
     assert big.nbytes < len(frame) < big.nbytes + 2000
     loaded = fastser.loads(frame)
     (cell,) = loaded["function"].__closure__
     array = cell.cell_contents
-    assert views(frame, array)
-    assert not array.flags.writeable
+    assert not views(frame, array)
+    array[0] = 5
+    assert loaded["function"](0) == 5 and loaded["function"](BIG - 1) == BIG - 1
+    (cell,) = fastser.loads(frame, writable=False)["function"].__closure__
+    array = cell.cell_contents
+    assert views(frame, array) and array[0] == 0 and not array.flags.writeable
     assert (array.ctypes.data - np.frombuffer(frame, np.uint8).ctypes.data) % 64 == 0
-    assert loaded["function"](BIG - 1) == BIG - 1
-    (writable,) = fastser.loads(bytearray(frame))["function"].__closure__
-    assert writable.cell_contents.flags.writeable
+    addresses = [np.frombuffer(buffer, np.uint8).ctypes.data for buffer in fastser.pack(lambda i: big[i]).buffers()]
+    assert big.ctypes.data in addresses
 
 
-def test_arrays_in_globals_defaults_attributes_and_classes_are_views():
+def test_arrays_in_globals_defaults_attributes_and_classes_are_copies_and_in_fields_views():
     frame = packed_in_main(
         f"""
         import numpy as np
@@ -677,11 +680,15 @@ def test_arrays_in_globals_defaults_attributes_and_classes_are_views():
         pack([function, Holder(), Holder])
         """
     )
-    function, holder, Holder = fastser.loads(frame)
-    arrays = [function(), Holder.in_class, holder.in_fields, function.__defaults__[0], function.in_attribute]
-    for start, array in enumerate(arrays, 1):
-        np.testing.assert_array_equal(array, np.arange(start, start + BIG))
-        assert views(frame, array), start
+    for writable in (None, False, True):
+        function, holder, Holder = fastser.loads(frame, writable=writable)
+        arrays = [function(), Holder.in_class, holder.in_fields, function.__defaults__[0], function.in_attribute]
+        for start, array in enumerate(arrays, 1):
+            np.testing.assert_array_equal(array, np.arange(start, start + BIG))
+            if start == 2 and writable is not None:
+                continue  # the class is that which was made first
+            assert views(frame, array) is (start == 3 if writable is None else not writable), start
+            assert array.flags.writeable is not views(frame, array)
 
 
 def test_one_array_met_within_one_function_is_one():

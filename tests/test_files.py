@@ -1,5 +1,6 @@
 """dump and load: paths and files, frames one after the other, and what is left behind when something fails."""
 
+import ctypes
 import gzip
 import io
 import os
@@ -14,6 +15,7 @@ import threading
 import tracemalloc
 
 import fastser
+import frames
 import numpy as np
 import pytest
 
@@ -287,15 +289,97 @@ def test_what_is_written_to_mapped_arrays(tmp_path):
     assert (own == -1).all()
 
 
-@posix
-def test_nothing_can_write_through_a_read_only_mapping(tmp_path):
-    fastser.dump(np.zeros(100_000), tmp_path / "file")
-    program = (
-        "import ctypes, fastser, sys; a = fastser.load(sys.argv[1], mmap_mode='r');"
-        "print(a.sum(), flush=True); ctypes.memset(a.ctypes.data, 1, 8)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "file")], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (-signal.SIGSEGV, "0.0\n")
+@MODES
+def test_what_takes_no_notice_of_read_only_writes_to_pages_of_its_own(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump([np.zeros(100_000)], path)
+    before = path.read_bytes()
+    array, other = (fastser.load(path, mmap_mode=mode)[0] for _ in range(2))
+    ctypes.memset(array.ctypes.data, 1, 8)
+    assert array[0] != 0 and other[0] == 0
+    assert path.read_bytes() == before and fastser.load(path, mmap_mode=mode)[0][0] == 0
+
+
+class Model:
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __reduce__(self):
+        return Model, (self.weights,)
+
+
+@linux
+@MODES
+def test_what_a_reducer_makes_is_written_to_without_a_copy_of_all(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump({"model": Model(np.zeros(100_000)), "x": np.zeros(1000)}, path)
+    before = path.read_bytes()
+    found = fastser.load(path, mmap_mode=mode)
+    weights = found["model"].weights
+    assert weights.sum() == 0 and found["x"].flags.writeable is (mode == "c")
+    assert mapping(path, "Rss") >= weights.nbytes and mapping(path, "Anonymous") == 0
+    weights += 1
+    assert mapping(path, "Anonymous") >= weights.nbytes
+    assert path.read_bytes() == before
+    for fastser_load in (fastser.load, fastser.Serializer().load):
+        assert fastser_load(path, mmap_mode=mode)["model"].weights.sum() == 0
+
+
+def test_what_was_read_is_not_copied_again(tmp_path):
+    path = tmp_path / "file"
+    size = 40_000_000
+    fastser.dump({"model": Model(np.zeros(size // 8)), "x": np.zeros(size // 8)}, path)
+    for writable in (None, True, False):
+        tracemalloc.start()
+        found = fastser.load(path, writable=writable)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size * 2 <= peak < size * 2.1
+        assert found["x"].flags.writeable is found["model"].weights.flags.writeable is (writable is not False)
+
+
+@MODES
+def test_writable(tmp_path, mode):
+    path = tmp_path / "file"
+    fastser.dump({"model": Model(np.zeros(1000)), "x": np.zeros(1000)}, path)
+    before = path.read_bytes()
+    found = fastser.load(path, mmap_mode=mode, writable=True)
+    if sys.platform.startswith("linux"):
+        assert mapping(path) is None
+    found["x"] += 1
+    found["model"].weights += 1
+    found = fastser.Serializer(writable=False).load(path, mmap_mode=mode)
+    assert not found["x"].flags.writeable and not found["model"].weights.flags.writeable
+    assert found["x"].sum() == found["model"].weights.sum() == 0
+    assert path.read_bytes() == before
+    with pytest.raises(TypeError, match="writable must be None, True or False"):
+        fastser.load(path, mmap_mode=mode, writable=1)
+
+
+def huge(path, size):
+    """A sparse file of a frame that holds one array of so many bytes."""
+    frame = bytearray(frames.build(frames.ARRAY, 3, 0, 1, size, frames.BUFFER, buffers=[b"x"]))
+    start = len(frame) - 64
+    place = frame.index((1).to_bytes(8, "little"), 16)
+    frame[place : place + 8] = size.to_bytes(8, "little")
+    frame[8:16] = (start + size).to_bytes(8, "little")
+    path.write_bytes(frame[:start])
+    os.truncate(path, start + size)
+
+
+@linux
+@MODES
+def test_a_file_larger_than_memory_is_mapped(tmp_path, mode):
+    size = 1 << 42
+    try:
+        huge(tmp_path / "file", size)
+    except OSError:
+        pytest.skip("the file system has no files of this size")
+    found = fastser.load(tmp_path / "file", mmap_mode=mode)
+    assert found.shape == (size,) and found[-1] == found[size // 2] == 0
+    assert found.flags.writeable is (mode == "c")
+    ctypes.memset(found.ctypes.data + size - 1, 7, 1)
+    assert found[-1] == 7 and mapping(tmp_path / "file", "Anonymous") == os.sysconf("SC_PAGE_SIZE")
 
 
 @linux

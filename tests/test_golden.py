@@ -59,6 +59,7 @@ def objects():
         "calls": calls(),
         "hooks": hooks(),
         "memory": memory(),
+        "copies": copies(),
         "arrow-data": arrow_data(),
         "object-cycles": object_cycles(),
     }
@@ -458,6 +459,13 @@ def hooks():
 
 def memory():
     return [Held(b""), Held(b"abc"), b"x", Held(b"de"), Held(bytes(range(256)) * 20), [Held(b"f" * i) for i in range(5)]]
+
+
+def copies():
+    """Arrays that calls are given, and some that they share with a container before or behind them; others are views."""
+    before, behind, alone = np.arange(100.0), np.asfortranarray(np.arange(400, dtype="i2").reshape(20, 20)), np.arange(600, dtype="u1")
+    held, own = [behind], np.arange(70.0)
+    return [before, Called([before.view("u1"), own]), Called(held), held, OrderedDict(alone=alone), Held(bytes(range(256)) * 20), alone]
 
 
 def arrow_data():

@@ -438,7 +438,7 @@ def test_payloads_of_different_kinds_in_one_run():
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])
-def test_arrays_in_payloads_are_views(count):
+def test_arrays_in_payloads_are_referenced_and_come_back_as_copies(count):
     serializer = boxes()
     arrays = [np.arange(1000.0) + i for i in range(count)]
     packed = serializer.pack([Box({"weights": array}) for array in arrays])
@@ -449,9 +449,15 @@ def test_arrays_in_payloads_are_views(count):
     for box, array in zip(serializer.loads(memory), arrays, strict=True):
         found = box.content["weights"]
         np.testing.assert_array_equal(found, array)
-        assert np.shares_memory(found, whole)
-        assert found.flags.writeable
+        assert not np.shares_memory(found, whole)
+        found += 1
+    for box, array in zip(boxes(writable=False).loads(memory), arrays, strict=True):
+        found = box.content["weights"]
+        np.testing.assert_array_equal(found, array)
+        assert np.shares_memory(found, whole) and not found.flags.writeable
     found = serializer.loads(packed)[-1].content["weights"]
+    assert not np.shares_memory(found, arrays[-1]) and found.flags.writeable
+    found = boxes(writable=False).loads(packed)[-1].content["weights"]
     assert np.shares_memory(found, arrays[-1]) and not found.flags.writeable
 
 

@@ -241,6 +241,12 @@ GRAMMAR = [
     ("text reference beyond", build(LIST, 2, GENERIC, TEXT, TEXT_REF, 2**63, text=["a"]), "one of 1 items of text"),
     ("kind of body", build(BODY_BYTES, 9, buffers=[b"x"]), "a kind of body, found 9"),
     ("body of text as array", build(BODY_BYTES, OF, 0), "a kind of body, found 3"),
+    ("body of text to copy", build(BODY_TEXT, COPY, buffers=[b"x"]), "a kind of body, found 5"),
+    ("body of bytes to copy", build(BODY_BYTES, COPY, buffers=[b"x"]), "a kind of body, found 5"),
+    ("body of a bytearray to copy", build(BODY_BYTEARRAY, COPY, buffers=[b"x"]), "a kind of body, found 5"),
+    ("body of a run of arrays to copy", build(LIST, 2, ARRAY_RUN, 3, 0, 1, 1, COPY, buffers=[b"xy"]), "a kind of body, found 5"),
+    ("body of an array to copy that is not there", build(ARRAY, 3, 0, 1, 1, COPY), "column buffers"),
+    ("body of an array to copy of another size", build(ARRAY, 3, 0, 1, 2, COPY, buffers=[b"x"]), "a buffer of 2 bytes, found 1"),
     ("body met before, ahead", build(BODY_BYTES, SAME, 0, buffers=[b"x"]), "one of 0 buffers"),
     ("body of two types", build(LIST, 2, GENERIC, BODY_BYTES, BUFFER, BODY_TEXT, SAME, 0, buffers=[b"x"]), "a buffer of one type"),
     ("lengths of 3 bytes", build(LIST, 2, LIST, 3, i8=[1, 1]), "an item size of 1, 2, 4 or 8, found 3"),
@@ -396,8 +402,9 @@ def test_structs_nested_without_end(child):
 
 
 def test_memory_shared_off_its_alignment(child):
-    frame = build(LIST, 2, GENERIC, ARRAY, 3, 0, 1, 8, INLINE, ARRAY, 9, 0, 1, 1, OF, 1, data=[bytes(9)], flags=REFS)
-    refused(child.load(frame, where=64), "memory that is aligned for its dtype")
+    frame = build(LIST, 2, GENERIC, ARRAY, 3, 0, 1, 8, BUFFER, ARRAY, 9, 0, 1, 1, OF, 1, buffers=[bytes(8)], flags=REFS)
+    assert child.load(frame, where=64)[0] == "value"
+    refused(child.load(frame, where=65), "memory that is aligned for its dtype")
 
 
 def test_utf8_is_what_python_says_it_is():
@@ -488,8 +495,8 @@ OBJECT_GRAMMAR = [
     ("row in a tuple in itself", of(NAMED_ROWS, 2, 0, GLOBAL, TUPLE, 1, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS), "contains itself"),
     ("row as key in itself", of(NAMED_ROWS, 2, 0, GLOBAL, SET, 1, REF, 0, NONE, names=["Row"], flags=FOREIGN | REFS), "leads back to itself"),
     ("instance as key before its fields", of(INSTANCES, 2, 0, 1, 0, GLOBAL, SET, 1, REF, 0, keys=["a"], names=["Equal"], flags=FOREIGN | REFS), "AttributeError"),
-    ("parts unknown", of(CALL, 32, 0, GLOBAL, 1, 0), "parts of at most 31, found 32"),
-    ("parts of 2**64 - 1", of(CALL, 2**64 - 1, 0, GLOBAL, 1, 0), "parts of at most 31"),
+    ("parts unknown", of(CALL, 64, 0, GLOBAL, 1, 0), "parts of at most 63, found 64"),
+    ("parts of 2**64 - 1", of(CALL, 2**64 - 1, 0, GLOBAL, 1, 0), "parts of at most 63"),
     ("call of what is none", of(CALL, 0, 0, small(5), 1, 0), "expected something to call, such as a class, found int"),
     ("new one of what is no class", of(CALL, NEW, 0, GLOBAL, 1, 0, names=["meddle"]), "cannot rebuild"),
     ("call with too much", of(CALL, 0, 0, GLOBAL, 2, NONE, 0), "takes no arguments"),
@@ -510,6 +517,7 @@ OBJECT_GRAMMAR = [
     ("memory of too much padding", build(MEMORY, PADDED, 5, data=[b"abcd"], flags=FOREIGN), "at least 5 bytes of data, found 4"),
     ("memory of 2**64 - 1 bytes of padding", build(MEMORY, PADDED, 2**64 - 1, data=[b"abcd"], flags=FOREIGN), "bytes of data, found 4"),
     ("memory met before", build(MEMORY, SAME, 0, buffers=[b"x"], flags=FOREIGN), "a kind of body, found 2"),
+    ("memory to copy that is not there", build(MEMORY, COPY, flags=FOREIGN), "column buffers"),
     ("memory of an array", build(MEMORY, OF, 0, buffers=[b"x"], flags=FOREIGN), "a kind of body, found 3"),
     ("array with padding", build(ARRAY, 3, 0, 1, 2, PADDED, 1, data=[b"abcd"]), "a kind of body, found 4"),
     ("zone that is an instance", of(DATETIME_ZONED, 0, INSTANCES, 0, 0, GLOBAL, i64=[0]), "a time zone or None, found Plain"),

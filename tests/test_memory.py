@@ -337,9 +337,7 @@ def test_loaded_arrays_hold_the_buffer_and_nothing_else():
     found = fastser.loads(frame)
     assert sys.getrefcount(frame) > count
     del found[0]
-    assert sys.getrefcount(frame) > count
-    del found[0]
-    assert sys.getrefcount(frame) == count
+    assert sys.getrefcount(frame) == count  # small ones are copies
     fastser.loads(frame)
     assert sys.getrefcount(frame) == count
 

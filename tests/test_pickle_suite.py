@@ -130,14 +130,6 @@ def is_wording(expected):
 # --- fastser -----------------------------------------------------------------------------------------------------------
 
 
-class Refused(pickle.PicklingError, TypeError):
-    """An `EncodeError`, in words that the tests know."""
-
-
-class Malformed(pickle.UnpicklingError, ValueError):
-    """A `DecodeError`, in words that the tests know."""
-
-
 class Fastser:
     serializer = fastser.Serializer(fallback="pickle")
 
@@ -145,7 +137,7 @@ class Fastser:
         try:
             return self.serializer.dumps(obj)
         except fastser.EncodeError as error:
-            refused = error.__cause__ or Refused(str(error))
+            refused = error.__cause__ or error
         refused.__dict__.setdefault("__notes__", [])  # they are looked for
         raise refused
 
@@ -153,16 +145,13 @@ class Fastser:
         try:
             return self.serializer.loads(data)
         except fastser.DecodeError as error:
-            raise error.__cause__ or Malformed(str(error))
+            raise error.__cause__ or error
 
     def dump(self, obj, file, protocol=None):
         self.serializer.dump(obj, file)
 
     def load(self, file):
-        try:
-            return self.serializer.load(file)
-        except fastser.DecodeError as error:
-            raise Malformed(str(error)) from error
+        return self.serializer.load(file)
 
 
 class ByValue(Fastser):

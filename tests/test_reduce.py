@@ -229,7 +229,8 @@ def test_exceptions():
         caught.attribute = {"a": [1]}
         found = check(caught)
         assert type(found) is type(error) and str(found) == str(error) and found.attribute == {"a": [1]}
-        assert (found.__cause__, found.__traceback__, found.__context__) == (None, None, None)  # as with pickle
+        assert (found.__traceback__, found.__context__) == (None, None)  # as with pickle
+        assert type(found.__cause__) is (KeyError if isinstance(error, fastser.FastserError) else type(None))
         if sys.version_info >= (3, 11):
             caught.add_note("a note")
             assert check(caught).__notes__ == ["a note"]
@@ -421,31 +422,32 @@ def test_what_goes_by_value():
 
 # --- buffers ------------------------------------------------------------------------------------------------------------
 
+# The last of each: whether a reader makes a view of an array there, or a copy that can be written to.
 HOLDERS = {
-    "field": (lambda x: Plain(x, 1), lambda y: y.a),
-    "slot": (lambda x: Slots(1, x), lambda y: y.b),
-    "row": (lambda x: samples.Pair(1, x), lambda y: y.b),
-    "list in reduce in list": (lambda x: [put(samples.Reduced([Plain(x)]), b=1)], lambda y: y[0].a[0].a),
-    "state": (lambda x: put(samples.SetState(), a=[x]), lambda y: y.a[0]),
-    "list state": (lambda x: put(samples.ListState(), a=1, b={"x": x}), lambda y: y.b["x"]),
-    "list subclass": (lambda x: samples.BareList([x]), lambda y: y[0]),
-    "dict subclass": (lambda x: samples.BareDict(x=x), lambda y: y["x"]),
-    "ordered": (lambda x: OrderedDict(x=[x]), lambda y: y["x"][0]),
-    "deque": (lambda x: deque([1, x]), lambda y: y[1]),
-    "namespace": (lambda x: types.SimpleNamespace(x=(x,)), lambda y: y.x[0]),
-    "partial": (lambda x: functools.partial(len, x), lambda y: y.args[0]),
-    "exception": (lambda x: ValueError(x), lambda y: y.args[0]),
-    "copyreg": (lambda x: put(samples.Registered(1), b=x), lambda y: y.b),
-    "by value": (lambda x: [lambda: x], lambda y: y[0]()),
-    "object array": (lambda x: put(Plain(1), b=np.array([x, None], object)), lambda y: y.b[0]),
-    "runs": (lambda x: [Plain(i, x) for i in range(20)], lambda y: y[19].b),
+    "field": (lambda x: Plain(x, 1), lambda y: y.a, True),
+    "slot": (lambda x: Slots(1, x), lambda y: y.b, True),
+    "row": (lambda x: samples.Pair(1, x), lambda y: y.b, True),
+    "list in reduce in list": (lambda x: [put(samples.Reduced([Plain(x)]), b=1)], lambda y: y[0].a[0].a, False),
+    "state": (lambda x: put(samples.SetState(), a=[x]), lambda y: y.a[0], False),
+    "list state": (lambda x: put(samples.ListState(), a=1, b={"x": x}), lambda y: y.b["x"], False),
+    "list subclass": (lambda x: samples.BareList([x]), lambda y: y[0], False),
+    "dict subclass": (lambda x: samples.BareDict(x=x), lambda y: y["x"], False),
+    "ordered": (lambda x: OrderedDict(x=[x]), lambda y: y["x"][0], True),
+    "deque": (lambda x: deque([1, x]), lambda y: y[1], True),
+    "namespace": (lambda x: types.SimpleNamespace(x=(x,)), lambda y: y.x[0], True),
+    "partial": (lambda x: functools.partial(len, x), lambda y: y.args[0], False),
+    "exception": (lambda x: ValueError(x), lambda y: y.args[0], False),
+    "copyreg": (lambda x: put(samples.Registered(1), b=x), lambda y: y.b, False),
+    "by value": (lambda x: [lambda: x], lambda y: y[0](), False),
+    "object array": (lambda x: put(Plain(1), b=np.array([x, None], object)), lambda y: y.b[0], True),
+    "runs": (lambda x: [Plain(i, x) for i in range(20)], lambda y: y[19].b, True),
 }
 
 
 @pytest.mark.parametrize("track_refs", [True, False])
 @pytest.mark.parametrize("kind", HOLDERS)
-def test_arrays_inside_anything_are_views(kind, track_refs):
-    wrap, unwrap = HOLDERS[kind]
+def test_arrays_inside_anything_are_referenced(kind, track_refs):
+    wrap, unwrap, viewed = HOLDERS[kind]
     array = np.arange(1000.0)
     for value, unpack in ((wrap(array), lambda found: found), (["x", {"deep": [wrap(array)]}], lambda found: found[1]["deep"][0])):
         frame = fastser.dumps(value, track_refs=track_refs)
@@ -453,18 +455,23 @@ def test_arrays_inside_anything_are_views(kind, track_refs):
             found = fastser.loads(data)
             loaded = unwrap(unpack(found))
             np.testing.assert_array_equal(loaded, array)
-            assert np.shares_memory(loaded, np.frombuffer(data, np.uint8))
-            assert loaded.flags.writeable is writable
+            assert np.shares_memory(loaded, np.frombuffer(data, np.uint8)) is viewed
+            assert loaded.flags.writeable is (writable or not viewed)
+            loaded = unwrap(unpack(fastser.loads(data, writable=False)))
+            np.testing.assert_array_equal(loaded, array)
+            assert np.shares_memory(loaded, np.frombuffer(data, np.uint8)) and not loaded.flags.writeable
     assert len(frame) < array.nbytes * (1.3 if track_refs or kind != "runs" else 25) + 3000
     packed = fastser.pack(wrap(array), track_refs=track_refs)
-    assert not unwrap(fastser.loads(packed)).flags.writeable
+    loaded = unwrap(fastser.loads(packed))
+    assert np.shares_memory(loaded, array) is viewed
+    assert loaded.flags.writeable is not viewed
     array[5] = -1
     assert unwrap(fastser.loads(packed))[5] == -1  # gathered, not copied
 
 
 def test_an_array_shared_with_an_object():
     array = np.arange(1000.0)
-    for kind, (wrap, unwrap) in HOLDERS.items():
+    for kind, (wrap, unwrap, viewed) in HOLDERS.items():
         if kind == "by value":
             continue  # a unit of its own
         for value in ([array, wrap(array)], [wrap(array), array]):
@@ -473,6 +480,7 @@ def test_an_array_shared_with_an_object():
             found = fastser.loads(frame)
             plain, holder = (found[0], found[1]) if type(found[0]) is np.ndarray else (found[1], found[0])
             assert unwrap(holder) is plain
+            assert plain.flags.writeable is not viewed
 
 
 def test_pickle_buffers_and_memoryviews():
@@ -483,8 +491,18 @@ def test_pickle_buffers_and_memoryviews():
             for holder in (frame, bytearray(frame)):
                 found = memoryview(fastser.loads(holder)["view"][0])
                 assert found == data
-                assert np.shares_memory(np.frombuffer(found, np.uint8), np.frombuffer(holder, np.uint8))
-                assert found.readonly is (type(holder) is bytes)
+                # What is below 4096 bytes lies among the small bodies, and is a copy.
+                assert not np.shares_memory(np.frombuffer(found, np.uint8), np.frombuffer(holder, np.uint8))
+                assert not found.readonly
+            large = fastser.dumps({"view": [make(source * 4)], "reduced": put(samples.Reduced(1), b=[make(source * 5)])})
+            for holder in (large, bytearray(large)):
+                found = fastser.loads(holder)
+                view, reduced = (memoryview(found) for found in (found["view"][0], found["reduced"].b[0]))
+                assert view == data * 4 and reduced == data * 5
+                assert np.shares_memory(np.frombuffer(view, np.uint8), np.frombuffer(holder, np.uint8))
+                assert view.readonly is (type(holder) is bytes)
+                assert not np.shares_memory(np.frombuffer(reduced, np.uint8), np.frombuffer(holder, np.uint8))
+                assert not reduced.readonly
     for source in (np.arange(12.0).reshape(3, 4), np.arange(5, dtype="i2"), np.asfortranarray(np.ones((30, 40))), np.arange(100)[::2], np.zeros(0), np.array(5.0)):
         view = memoryview(source)
         found = fastser.loads(fastser.dumps(view))
@@ -547,8 +565,10 @@ def test_numpy_subclasses():
         found = fastser.loads(frame)
         assert type(found[0]) is Measured and found[0] is found[2] and found[0].unit is found[1]
         np.testing.assert_array_equal(np.asarray(found[0]), np.asarray(value))
+        assert not np.shares_memory(np.asarray(found[0]), np.frombuffer(frame, np.uint8)) and found[0].flags.writeable
         if size == 1000:
-            assert np.shares_memory(np.asarray(found[0]), np.frombuffer(frame, np.uint8))
+            found = fastser.loads(frame, writable=False)
+            assert np.shares_memory(np.asarray(found[0]), np.frombuffer(frame, np.uint8)) and not found[0].flags.writeable
         plain = np.arange(float(size)).view(PlainSubclass)
         found = fastser.loads(fastser.dumps([plain, [plain]]))
         assert type(found[0]) is PlainSubclass and found[0] is found[1][0] and (found[0] == plain).all()
@@ -566,6 +586,8 @@ def test_numpy_subclasses():
 def test_pandas():
     pd = pytest.importorskip("pandas")
     from pandas import testing
+
+    from fastser.integrations.pandas import writes_in_place
 
     frame = pd.DataFrame(
         {
@@ -587,7 +609,7 @@ def test_pandas():
         testing.assert_frame_equal(frame, found)
         assert found.attrs == {"note": [1]}
         for column in ("ints", "floats", "bools"):
-            assert np.shares_memory(found[column].to_numpy(), np.frombuffer(data, np.uint8))
+            assert np.shares_memory(found[column].to_numpy(), np.frombuffer(data, np.uint8)) is not writes_in_place()
         assert len(data) < 1.1 * len(pickle.dumps({"frame": frame, "list": [1]}, 5))
         writable = fastser.loads(bytearray(data))["frame"]
         writable.loc["row 3", "ints"] = -1

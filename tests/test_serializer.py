@@ -22,7 +22,7 @@ def test_defaults_are_those_of_the_functions():
     assert serializer.dumps(pair) == fastser.dumps(pair)
     one, other = serializer.loads(serializer.dumps(pair))
     assert one is other
-    assert repr(serializer) == "Serializer(track_refs=True, max_depth=1000, fallback='cloudpickle', safe=False, allow=())"
+    assert repr(serializer) == "Serializer(track_refs=True, max_depth=1000, fallback='cloudpickle', verify=False, writable=None, safe=False, allow=())"
 
 
 def test_every_function(tmp_path):

@@ -13,6 +13,7 @@ import fastser
 import fuzz_loads
 import numpy as np
 import pytest
+from frames import DICT, INDEXED, INT8, LIST, TEXT, build
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -276,6 +277,14 @@ def test_engines_take_it():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_frames(seed):
     assert fuzz_loads.run(seed, "tables") is None
+
+
+def test_the_dict_at_the_root_may_be_one_of_others():
+    # No writer takes a single dict out of a run.
+    tags = (INDEXED, 2, DICT, 4, TEXT, LIST, 4, INT8, 0)
+    frame = build(*tags, i32=[1, 2, 2, 2, 2], text=["a", "b", "c"], i8=range(6))
+    assert fastser.loads(frame) == {"a": [0, 1]}
+    assert pa.table(fastser.to_arrow(frame)).to_pydict() == {"a": [0, 1]}
 
 
 def test_nothing_that_a_frame_names_is_imported_or_called(tmp_path, monkeypatch):

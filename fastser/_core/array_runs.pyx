@@ -93,6 +93,7 @@ cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except
             raise MemoryError()
         if entry.value >= 0 and (<Span*> e.spans.data)[entry.value].size == size:
             e.flags |= FLAG_REFS
+            note_reached(e, array)
             write_tag(e, BODY_OF)
             return write_varint(e, (<Span*> e.spans.data)[entry.value].number)
         span.size = size
@@ -107,7 +108,7 @@ cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except
             body.gather = 1
         else:
             body.data = fastser_array_data(array)
-        return write_tag(e, BODY_BUFFER)
+        return write_owned_body(e, body, e.made != 0)
     return write_elements(e, &array, 1)
 
 

@@ -7,13 +7,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fastser._core.arrays cimport *
-from fastser._core.bodies cimport read_body
+from fastser._core.bodies cimport BodyRead, copy_out, read_body
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport next_data, read_varint
 from fastser._core.decoder cimport Decoder
 from fastser._core.faults cimport bad
 from fastser._core.references cimport referred, set_number
-from fastser._core.tags cimport BODY_OF, TAG_ARRAY_RUN
+from fastser._core.tags cimport BODY_COPY, BODY_OF, TAG_ARRAY_RUN
 
 
 cdef struct ArrayForm:
@@ -52,38 +52,100 @@ cdef inline int read_form(Decoder* d, ArrayForm* form, PyObject* descr) except -
     return 0
 
 
-cdef inline PyObject* new_array_view(Decoder* d, ArrayForm* form, const char* data, Py_ssize_t nbytes, bint copy) except NULL:
-    """New reference: an array over a body, or over a copy of it where it is not aligned."""
-    cdef int flags = NPY_ARRAY_F_CONTIGUOUS if form.order == ORDER_FORTRAN else 0
-    cdef PyObject* array
-    cdef bint own = copy or nbytes == 0 or <size_t> data % fastser_descr_alignment(form.descr) != 0
-    # Without memory of its own to use, NumPy takes any flag for Fortran order.
-    if not own and d.writable:
-        flags |= NPY_ARRAY_WRITEABLE
-    array = fastser_new_array(form.descr, form.ndim, form.dims, <const char*> NULL if own else data, flags)
-    if own:
-        if nbytes:
-            memcpy(fastser_array_data(array), data, nbytes)
-        if not d.writable:
-            fastser_array_freeze(array)
-    else:
-        fastser_array_set_base(array, d.owner)
+cdef inline PyObject* own_array(Decoder* d, ArrayForm* form, const char* data, Py_ssize_t nbytes) except NULL:
+    """New reference: an array over a copy, its own."""
+    # Without memory to use, NumPy takes any flag for Fortran order.
+    cdef PyObject* array = fastser_new_array(
+        form.descr, form.ndim, form.dims, NULL, NPY_ARRAY_F_CONTIGUOUS if form.order == ORDER_FORTRAN else 0)
+    if nbytes:
+        copy_out(d, fastser_array_data(array), data, nbytes)
+    if d.views:
+        fastser_array_freeze(array)
     return array
 
 
-cdef inline object memory_view(Decoder* d, const char* data, Py_ssize_t size, bint borrowed):
-    """A memoryview of a body that keeps its owner alive; a copy where the memory is not the owner's."""
+cdef inline PyObject* array_over(Decoder* d, ArrayForm* form, const char* data, PyObject* base, bint writable) except NULL:
+    """New reference: an array over memory that ``base`` keeps; a copy where its dtype is not aligned there."""
+    cdef PyObject* array
+    cdef Py_ssize_t nbytes = form.size * fastser_descr_itemsize(form.descr)
+    if nbytes == 0 or <size_t> data & (fastser_descr_alignment(form.descr) - 1):
+        return own_array(d, form, data, nbytes)
+    array = fastser_new_array(
+        form.descr, form.ndim, form.dims, data,
+        (NPY_ARRAY_F_CONTIGUOUS if form.order == ORDER_FORTRAN else 0) | (NPY_ARRAY_WRITEABLE if writable else 0))
+    fastser_array_set_base(array, base)
+    return array
+
+
+cdef inline PyObject* new_array(Decoder* d, ArrayForm* form, BodyRead* piece) except NULL:
+    """New reference: an array of the elements in a body, over it or over a copy."""
+    cdef bint ours = piece.index >= 0 or d.copied == NULL    # else the memory is the walk's
+    if d.views:
+        return array_over(d, form, piece.data, d.owner, False) if ours else own_array(d, form, piece.data, piece.size)
+    if piece.index < 0:
+        return own_array(d, form, piece.data, piece.size)
+    if d.places != NULL:
+        copy_out(d, d.places[piece.index], piece.data, piece.size)
+        return array_over(d, form, d.places[piece.index], d.block, True)
+    if not piece.copy:
+        return array_over(d, form, piece.data, d.owner, d.writable)
+    if d.private != NULL:
+        return array_over(d, form, piece.data, d.private, True)
+    return own_array(d, form, piece.data, piece.size)
+
+
+cdef inline int read_run(Decoder* d, PyObject** out, Py_ssize_t n, ArrayForm* form, Py_ssize_t nbytes) except -1:
+    """n small arrays, their elements in one body: over one copy of it."""
+    cdef Py_ssize_t i
+    cdef BodyRead piece
+    cdef ArrayForm whole
+    cdef PyObject* base = d.owner
+    read_body(d, nbytes * n, &piece, 0)
+    if d.views and (piece.index >= 0 or d.copied == NULL):
+        fastser_incref(base)
+    else:
+        octets(&whole, piece.size)
+        base = own_array(d, &whole, piece.data, piece.size)
+        piece.data = fastser_array_data(base)
+    try:
+        for i in range(n):
+            out[i] = array_over(d, form, piece.data + i * nbytes, base, not d.views)
+    finally:
+        fastser_decref(base)
+    return 0
+
+
+cdef inline void octets(ArrayForm* form, Py_ssize_t size) noexcept:
+    form.descr = fastser_plain[DTYPE_UINT8].descr
+    form.order = ORDER_C
+    form.ndim = 1
+    form.dims[0] = form.size = size
+
+
+cdef inline object memory_of(Decoder* d, BodyRead* piece):
+    """A memoryview of a body, or of a copy, that keeps its memory alive."""
     cdef ArrayForm form
     cdef PyObject* array
     cdef object view
-    form.descr = fastser_plain[2].descr
-    form.order = ORDER_C
-    form.ndim = 1
-    form.dims[0] = size
-    array = new_array_view(d, &form, data, size, not borrowed)
+    octets(&form, piece.size)
+    array = new_array(d, &form, piece)
     view = memoryview(<object> array)
     fastser_decref(array)
     return view
+
+
+cdef inline object lent_memory(Decoder* d, BodyRead* piece, bint view):
+    """The same of a body that nobody writes to."""
+    cdef ArrayForm form
+    cdef PyObject* array
+    cdef object lent
+    if not view or (piece.index < 0 and d.copied != NULL):
+        return memory_of(d, piece)
+    octets(&form, piece.size)
+    array = array_over(d, &form, piece.data, d.owner, d.writable)
+    lent = memoryview(<object> array)
+    fastser_decref(array)
+    return lent
 
 
 cdef inline PyObject* same_memory(Decoder* d, uint64_t index, ArrayForm* form, Py_ssize_t nbytes) except NULL:
@@ -98,7 +160,8 @@ cdef inline PyObject* same_memory(Decoder* d, uint64_t index, ArrayForm* form, P
         if <size_t> fastser_array_data(other) % fastser_descr_alignment(form.descr):
             bad(d, "memory that is aligned for its dtype", "other memory")
         array = fastser_new_array(
-            form.descr, form.ndim, form.dims, fastser_array_data(other), flags | (NPY_ARRAY_WRITEABLE if d.writable else 0))
+            form.descr, form.ndim, form.dims, fastser_array_data(other),
+            flags | (NPY_ARRAY_WRITEABLE if fastser_array_is_writable(other) else 0))
         fastser_array_set_base(array, other)
         return array
     finally:
@@ -107,9 +170,8 @@ cdef inline PyObject* same_memory(Decoder* d, uint64_t index, ArrayForm* form, P
 
 cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t first, ArrayForm* form, int tag) except -1:
     """Arrays of plain memory, numbered from ``first`` on."""
-    cdef Py_ssize_t itemsize = fastser_descr_itemsize(form.descr), nbytes, i, found = 0, body = 0
-    cdef const char* data
-    cdef bint inline_copied = d.copied != NULL
+    cdef Py_ssize_t itemsize = fastser_descr_itemsize(form.descr), nbytes, i
+    cdef BodyRead piece
     if fastser_descr_has_objects(form.descr) or fastser_descr_has_subarray(form.descr):
         return bad(d, "a dtype of plain memory", "one that holds references or arrays")
     if itemsize == 0 and fastser_descr_type_num(form.descr) in (cnp.NPY_STRING, cnp.NPY_UNICODE):
@@ -120,9 +182,8 @@ cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t
     if tag == TAG_ARRAY_RUN:
         if nbytes and n > PY_SSIZE_T_MAX // nbytes:
             return bad(d, "a size that memory can have", "a larger one")
-        data = read_body(d, nbytes * n, &found, &body, False)
+        read_run(d, out, n, form, nbytes)
         for i in range(n):
-            out[i] = new_array_view(d, form, data + i * nbytes, nbytes, inline_copied and body < 0)
             set_number(d, first + i, out[i])
         return 0
     for i in range(n):
@@ -130,8 +191,8 @@ cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t
             d.at += 1
             out[i] = same_memory(d, read_varint(d), form, nbytes)
         else:
-            data = read_body(d, nbytes, &found, &body, False)
-            out[i] = new_array_view(d, form, data, nbytes, inline_copied and body < 0)
+            read_body(d, nbytes, &piece, BODY_COPY)
+            out[i] = new_array(d, form, &piece)
         set_number(d, first + i, out[i])
     return 0
 

@@ -60,6 +60,7 @@ cdef extern from *:
         Py_INCREF(base);
         return PyArray_SetBaseObject(fastser_array(array), base);
     }
+    #define fastser_array_is_writable(o) PyArray_ISWRITEABLE(fastser_array(o))
     #define fastser_array_freeze(o) PyArray_CLEARFLAGS(fastser_array(o), NPY_ARRAY_WRITEABLE)
 
     /* The dtypes that need no description: a code of ours for each, and the one descriptor that
@@ -138,6 +139,7 @@ cdef extern from *:
     PyObject* fastser_new_array(PyObject* descr, int ndim, Py_ssize_t* dims, const char* data, int flags) except NULL
     PyObject* fastser_new_empty_array(PyObject* descr, int ndim, Py_ssize_t* dims, bint fortran) except NULL
     int fastser_array_set_base(PyObject* array, PyObject* base) except -1
+    bint fastser_array_is_writable(PyObject* array) noexcept
     void fastser_array_freeze(PyObject* array) noexcept
     int NPY_ARRAY_F_CONTIGUOUS
     int NPY_ARRAY_WRITEABLE
@@ -148,7 +150,8 @@ cdef extern from *:
 
 
 cdef enum:
-    DTYPE_OBJECT = 15         # codes of fastser_plain
+    DTYPE_UINT8 = 3           # codes of fastser_plain
+    DTYPE_OBJECT = 15
     DTYPE_DESCRIBED = 31      # a description follows as a value
     DTYPE_EARLIER = 32        # and beyond: the number of a description met before
 

@@ -8,6 +8,9 @@ from fastser._core.arrow_place cimport Place
 # Formats, children, dictionaries, metadata, nesting.
 cdef int check_schema(const ArrowSchema* schema, int depth, const Place* place) except -1
 
+# A checked schema of a producer: whether its arrays hold values, and not addresses of objects of the process.
+cdef int check_values(const ArrowSchema* schema, const Place* place) except -1
+
 # An array of a checked schema.  Without `sizes_known` its buffers come from a producer, whose addresses are trusted; with
 # it they were made by arrow_build, and array.private_data points to the bytes of each.  `every_value`: not only what
 # lies at the ends of buffers, but all that a consumer may follow or show (only with `sizes_known`).

@@ -11,6 +11,7 @@ from fastser._core.arrow_layout cimport *
 from fastser._core.arrow_out cimport BinaryView
 from fastser._core.arrow_place cimport Place, place_child, place_dictionary, place_text
 from fastser._core.arrow_values cimport *
+from fastser._core.libraries cimport fastser_is_of
 
 
 cdef enum:
@@ -92,6 +93,24 @@ cdef int check_schema(const ArrowSchema* schema, int depth, const Place* place) 
         check_schema(schema.dictionary, depth + 1, &below)
     if schema.metadata != NULL:
         metadata_size(schema.metadata, -1, place)
+    return 0
+
+
+cdef int check_values(const ArrowSchema* schema, const Place* place) except -1:
+    cdef Layout layout
+    cdef Place below
+    cdef int64_t i
+    if schema.format[0] == c'w':
+        layout_parse(schema.format, &layout)
+        # Polars has no dtype for bytes of a fixed size.
+        if layout.size == sizeof(void*) and fastser_is_of(<const void*> schema.release, "polars"):
+            raise errors.only_addresses(place_text(place))
+    for i in range(schema.n_children):
+        below = place_child(place, i, schema.children[i].name if schema.format[1] == c's' else NULL)
+        check_values(schema.children[i], &below)
+    if schema.dictionary != NULL:
+        below = place_dictionary(place)
+        check_values(schema.dictionary, &below)
     return 0
 
 

@@ -11,7 +11,7 @@ from fastser._core.abi cimport ArrowArray, ArrowArrayStream, ArrowSchema
 from fastser._core.arena cimport arena_free
 from fastser._core.arrow_apart cimport Apart, ArrowBuffer, describe_array, describe_schema
 from fastser._core.arrow_build cimport Span, build_array, build_schema
-from fastser._core.arrow_check cimport check_array, check_schema
+from fastser._core.arrow_check cimport check_array, check_schema, check_values
 from fastser._core.arrow_export cimport Loan, export, export_stream, loan_end, loan_new
 from fastser._core.arrow_place cimport Place, place_chunk, place_text
 from fastser._core.capsules cimport (
@@ -90,6 +90,8 @@ cdef class ArrowData:
         ------
         TypeError
             It has no such method, or its method returns something else than the interface's capsules.
+        EncodeError
+            A column holds no values, but addresses of Python objects: one of Polars' dtype Object.
         DecodeError
             The data is malformed, or its stream fails.
 
@@ -124,6 +126,7 @@ cdef class ArrowData:
             take_schema_and_array(producer.__arrow_c_array__(), &self.schema, self.arrays)
             self.count = 1
             check_schema(&self.schema, 1, NULL)
+            check_values(&self.schema, NULL)
             check_array(&self.schema, self.arrays, False, False, NULL)
         else:
             take_schema(producer.__arrow_c_schema__(), &self.schema)
@@ -312,6 +315,7 @@ cdef int _read_stream(ArrowData self, object capsule) except -1:
     try:
         stream_schema(&stream, &self.schema)
         check_schema(&self.schema, 1, NULL)
+        check_values(&self.schema, NULL)
         while stream_next(&stream, &array):
             if self.count == room:
                 room = 2 * room + 1

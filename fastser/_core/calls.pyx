@@ -15,7 +15,7 @@ from fastser._core.globals cimport encode_reference, write_callable
 from fastser._core.kinds cimport is_frozen, kinds_import
 from fastser._core.memo cimport Memo, MemoEntry, memo_entry, memo_release
 from fastser._core.numbering cimport *
-from fastser._core.plans cimport ClassPlan, look_up
+from fastser._core.plans cimport ARRAYS_IN_FRAME, ARRAYS_OF_FRAME, ARRAYS_VIEWED, ClassPlan, look_up
 from fastser._core.reducers cimport Reduced, apart, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
@@ -24,7 +24,7 @@ from fastser._core.memory cimport encode_memory, path_of
 
 import pickle as _pickle
 
-from fastser import errors as _errors
+from fastser import errors as _errors, fallback as _fallback
 
 cnp.import_array()
 kinds_import()
@@ -34,9 +34,6 @@ cdef enum:
 
 cdef object _templates = "string.templatelib"    # imported by whoever has one of its objects
 cdef object _buffer_class = _pickle.PickleBuffer
-
-# What reducers raise for what they will not take apart.
-cdef tuple _refusals = (_pickle.PicklingError, AttributeError, TypeError)
 
 
 cdef object answered(Encoder* e, PyObject* o):
@@ -56,7 +53,10 @@ cdef int answer(Encoder* e, PyObject* o, object found) except -1:
         e.answers = new_list(0)
     entry.value = len(<list> e.answers)
     (<list> e.answers).append(found)
-    (<list> e.answers).append(<object> o)
+    if type(found) is Reduced:
+        (<Reduced> found).whole = <object> o
+    else:
+        (<list> e.answers).append(<object> o)
     return 0
 
 
@@ -84,7 +84,7 @@ cdef object reduced(Encoder* e, PyObject* o):
     except RecursionError as error:
         raise _errors.pickle_recursed(path_of(e, o), _errors.type_name(<object> o)) from error
     except Exception as error:
-        if not isinstance(error, _refusals) or isinstance(error, _errors.FastserError):
+        if not _fallback.is_refusal(error):
             raise _errors.cannot_pack(path_of(e, o), _errors.type_name(<object> o), error) from error
         found = error
     answer(e, o, found)
@@ -99,7 +99,7 @@ cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1:
         return encode_memory(e, o)
     found = reduced(e, o)
     if type(found) is Reduced:
-        encode_reduced(e, &o, 1, 1, [found], plan is not None and plan.has_setstate)
+        encode_reduced(e, &o, 1, 1, [found], plan)
         return 0
     if type(found) is not str:
         return encode_by_value(e, o, None, found)
@@ -130,7 +130,7 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
         return stop(e, STOP_CAREFUL)
     if e.fallback != FALLBACK_CLOUDPICKLE:
         if refusal is not None and e.fallback == FALLBACK_PICKLE:
-            raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), refusal) from refusal
+            raise _errors.cannot_pickle(path_of(e, o), <object> o, refusal) from refusal
         raise _errors.needs_fallback(path_of(e, o), _errors.type_name(<object> o))
     if not e.track:
         return encode_tracked(e, o)
@@ -150,13 +150,15 @@ cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) e
         if type(found) is not Reduced:
             if refusal is None:
                 refusal = _errors.not_found_by_name(<object> o, name)
-            raise _errors.cannot_pickle(path_of(e, o), _errors.type_name(<object> o), refusal) from refusal
+            raise _errors.cannot_pickle(path_of(e, o), <object> o, refusal) from refusal
         made = <Reduced> found
         made.lenient = (<object> e.by_value).is_lenient(<object> o)
         made.lenient_setter = True
         answer(e, o, made)
     e.defining += 1
-    encode_reduced(e, &o, 1, 1, [found], False)
+    e.made += 1    # what a function writes to can be written to
+    encode_reduced(e, &o, 1, 1, [found], None)
+    e.made -= 1
     e.defining -= 1
     return 0
 
@@ -200,10 +202,17 @@ cdef Py_ssize_t encode_calls(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssiz
         found.append(other)
     if not found or not is_worth_it(len(found), n):
         return 0
-    return encode_reduced(e, items, len(found), n, found, plan.has_setstate)
+    return encode_reduced(e, items, len(found), n, found, plan)
 
 
-cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, list found, bint has_setstate) except -1:
+cdef bint makes(Encoder* e, ClassPlan plan, int kind) noexcept:
+    """Whether the arrays within are for what a reader makes by calling: not those of mere containers and of pandas' tables."""
+    if plan is None or kind >= 0 or plan.arrays == ARRAYS_VIEWED or plan.arrays == ARRAYS_OF_FRAME:
+        return False
+    return plan.arrays != ARRAYS_IN_FRAME or e.framed == 0
+
+
+cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, list found, ClassPlan plan) except -1:
     cdef size_t mark = e.blocks.size
     cdef Reduced first = <Reduced> found[0]
     cdef object one
@@ -211,20 +220,23 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     cdef bint strict_state
     cdef OpenRun run
     cdef int kind = template_kind(items[0], first)
+    cdef bint made = makes(e, plan, kind), framed = plan is not None and plan.arrays == ARRAYS_OF_FRAME
     descend(e, items[0])
     if not e.track:
         note_path(e, items, k)
-    else:
+    elif k > 1 or holds_objects(first):
         being_made(e, items, k)
     write_concat(e, k, n)
     e.instances = 1
+    e.made += made
+    e.framed += framed
     if kind >= 0:
         write_tag(e, TAG_TEMPLATE)
         write_varint(e, kind)
     else:
         e.flags |= FLAG_FOREIGN
         write_tag(e, TAG_CALL)
-        write_varint(e, parts)
+        write_varint(e, parts | PART_FRAME if framed else parts)
         write_callable(e, <PyObject*> first.call)
     e.strict += not first.lenient
     e.called += not first.lenient
@@ -232,6 +244,8 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     e.strict -= not first.lenient
     e.called -= not first.lenient
     if number_made(e, items, k):
+        e.made -= made
+        e.framed -= framed
         blocks_leave(e, mark)
         ascend(e, items, k, True)
         return k
@@ -242,16 +256,21 @@ cdef Py_ssize_t encode_reduced(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     if parts & PART_DICT_ITEMS:
         write_sequences(e, [(<Reduced> one).keys for one in found], [(<Reduced> one).values for one in found])
     if parts & PART_STATE:
-        strict_state = has_setstate or (parts & PART_SETTER and not first.lenient_setter)
+        strict_state = (plan is not None and plan.has_setstate) or (parts & PART_SETTER and not first.lenient_setter)
         e.strict += strict_state
         e.called += strict_state
-        write_column(e, [(<Reduced> one).state for one in found])
+        if k == 1:
+            write_one(e, <PyObject*> first.state)
+        else:
+            write_column(e, [(<Reduced> one).state for one in found])
         e.strict -= strict_state
         e.called -= strict_state
     if parts & PART_SETTER:
         write_callable(e, <PyObject*> first.setter)
     if k > 1:
         close_run(e, &run)
+    e.made -= made
+    e.framed -= framed
     blocks_leave(e, mark)
     ascend(e, items, k, True)
     return k
@@ -287,6 +306,17 @@ cdef int note_path(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     number_run(e, items, k)
     e.numbers -= k
     return 0
+
+
+cdef inline bint holds_objects(Reduced made) noexcept:
+    """Whether its arguments may lead back to the object that they are of."""
+    cdef Py_ssize_t i
+    cdef PyObject* t
+    for i in range(made.skipped, fastser_tuple_size(<PyObject*> made.arguments)):
+        t = fastser_type(fastser_tuple_items(<PyObject*> made.arguments)[i])
+        if not (t == fastser_str_type or t == fastser_int_type or t == fastser_bytes_type or t == fastser_float_type or t == fastser_none_type):
+            return True
+    return False
 
 
 cdef int being_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
@@ -325,6 +355,12 @@ cdef bint number_made(Encoder* e, PyObject** items, Py_ssize_t k) except -1:
     return False
 
 
+cdef inline int write_one(Encoder* e, PyObject* o) except -1:
+    """A column of one item, which something else keeps alive."""
+    e.claimed += 1
+    return e.walk_value(e, o)
+
+
 cdef int write_column(Encoder* e, list column) except -1:
     """Items of a list that something else keeps alive."""
     cdef Py_ssize_t i, k = len(column)
@@ -340,6 +376,11 @@ cdef int write_arguments(Encoder* e, Py_ssize_t k, list found) except -1:
     cdef object other
     cdef Py_ssize_t i, j, width = len(one.arguments) - one.skipped
     cdef PyObject** block
+    if k == 1:
+        write_varint(e, width + 1)
+        for j in range(width):
+            write_one(e, fastser_tuple_items(<PyObject*> one.arguments)[one.skipped + j])
+        return 0
     for i in range(k):
         one = <Reduced> fastser_list_items(<PyObject*> found)[i]
         if len(one.arguments) - one.skipped != width:

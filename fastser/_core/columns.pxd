@@ -16,6 +16,7 @@ cdef struct Body:
     const char* data
     uint64_t size
     PyObject* owner
+    Py_ssize_t tag        # where in `tags` its kind of body is, while it is written
     int gather
 
 

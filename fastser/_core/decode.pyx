@@ -25,7 +25,7 @@ from fastser._core.rebuild_calls cimport rebuild_arrow, rebuild_calls, rebuild_h
 from fastser._core.rebuild_instances cimport rebuild_instances, rebuild_named_rows
 from fastser._core.references cimport branches, grow, grows, hide, let_go, new_sequence, number, read_references, set_number, show
 from fastser._core.row_columns cimport CHUNK, Column, columns_free, open_columns, read_columns
-from fastser._core.slots cimport fill_slots, new_reference, slots_free, slots_new
+from fastser._core.slots cimport FEW, slots_done, slots_few, fill_slots, new_reference, slots_free, slots_new
 from fastser._core.stack cimport fastser_stack_short
 from fastser._core.tags cimport *
 from fastser._core.templates cimport read_shape, template_of
@@ -219,7 +219,9 @@ cdef int decode_bounds(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except
 cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list) except -1:
     """n lists or tuples of any lengths, their items in one run."""
     cdef Py_ssize_t i, total, first = number(d, n)
-    cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef uint64_t length
+    cdef uint64_t* lengths = &length if n == 1 else <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef PyObject* few[FEW]
     cdef PyObject** items = NULL
     cdef PyObject** at
     cdef OpenTuples open
@@ -236,7 +238,7 @@ cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list
             make_sequences(d, out, lengths, n, is_list, first)
             if not is_list:
                 d.open = &open
-        items = slots_new(total)
+        items = slots_few(few, total)
         if total:
             decode_items(d, items, total)
         if not d.has_refs:
@@ -252,9 +254,10 @@ cdef int decode_sequences(Decoder* d, PyObject** out, Py_ssize_t n, bint is_list
             at += lengths[i]
     finally:
         d.open = open.next
-        free(lengths)
+        if n > 1:
+            free(lengths)
         if items != NULL:
-            slots_free(items, total)
+            slots_done(items, few, total)
     d.depth -= 1
     return 0
 
@@ -360,7 +363,9 @@ cdef int decode_sets(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exce
 cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) except -1:
     """n dicts of any keys and lengths, or open frozendicts."""
     cdef Py_ssize_t i, j, total, first = number(d, n)
-    cdef uint64_t* lengths = <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef uint64_t length
+    cdef uint64_t* lengths = &length if n == 1 else <uint64_t*> malloc(n * sizeof(uint64_t))
+    cdef PyObject* few[FEW]
     cdef PyObject** keys = NULL
     cdef PyObject** values
     cdef Py_ssize_t at = 0
@@ -373,7 +378,7 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exc
         for i in range(n):
             out[i] = fastser_open_frozendict(NULL) if frozen else fastser_dict_presized(lengths[i])
             set_number(d, first + i, out[i])
-        keys = slots_new(2 * total)
+        keys = slots_few(few, 2 * total)
         values = keys + total
         if total:
             decode_items(d, keys, total)
@@ -384,9 +389,10 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exc
                 dict_set(out[i], keys[at], values[at])
                 at += 1
     finally:
-        free(lengths)
+        if n > 1:
+            free(lengths)
         if keys != NULL:
-            slots_free(keys, 2 * total)
+            slots_done(keys, few, 2 * total)
     d.depth -= 1
     return 0
 

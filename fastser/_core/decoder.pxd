@@ -62,14 +62,21 @@ cdef struct Decoder:
     PyObject* allowed         # names of classes to the classes, what safe=True may rebuild; NULL: everything; borrowed
     PyObject* hooks           # a dict of names to hooks; borrowed
     PyObject* inspect         # a list of stand-ins for what would run Python code, which are all that is made; or NULL; borrowed
-    PyObject* owner           # what the memory belongs to; the base of arrays; borrowed
-    int writable
+    # Whose memory it is, and what is to be written to: see the table in docs/writable.md.
+    PyObject* owner           # what the memory belongs to; the base of views; borrowed
+    PyObject* private         # lends the memory for writing, as nobody else has it; NULL: what is to be written to is copied; borrowed
+    int writable              # views may be written to
+    int views                 # everything is a view, and nothing may be written to
+    int copies                # how many tables are being read that write in place
+    PyObject* block           # where all bodies are copied to, or NULL: an array; strong
+    char** places             # ... each of them; malloc'ed
     int safe                  # the frame may be anybody's: what is usually trusted is looked at too
     OpenTuples* open          # the tuples that are being filled, innermost first
     Hashing* hashing          # NULL until a key needs a look before it is hashed
     int shares                # what a key holds may be met twice
     int has_refs
     int foreign               # user code may run
+    int exposed               # user code or other threads may run
     int inside                # a dtype's description or a zone, which are no levels of the user's
     int tree                  # a description of Arrow data, of which each part occurs once
     int text_is_ascii         # the whole column; -1 not looked at
@@ -98,6 +105,11 @@ cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     d.shapes.data = NULL
     d.shapes.size = d.shapes.capacity = 0
     d.text_is_ascii = -1
+    d.private = NULL
+    d.views = 0
+    d.copies = 0
+    d.block = NULL
+    d.places = NULL
 
 
 cdef inline void user_code_begins(Decoder* d) noexcept:
@@ -140,3 +152,6 @@ cdef inline void decoder_release(Decoder* d) noexcept:
     fastser_xdecref(d.dtypes)
     fastser_xdecref(d.callables)
     fastser_xdecref(d.found)
+    if d.places != NULL:
+        free(d.places)
+        fastser_xdecref(d.block)

@@ -10,6 +10,7 @@ def dumps(
     max_depth: int = 1000,
     fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
     hooks: Hooks | None = None,
+    verify: bool = False,
 ) -> bytes: ...
 def pack(
     obj: object,
@@ -18,4 +19,5 @@ def pack(
     max_depth: int = 1000,
     fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
     hooks: Hooks | None = None,
+    verify: bool = False,
 ) -> Packed: ...

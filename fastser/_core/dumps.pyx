@@ -14,7 +14,9 @@ from fastser._core.memo cimport memo_clear
 from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.stack cimport fastser_stack_limit
 
-from fastser import errors as _errors, hooks as _hooks, locate as _locate, on_demand as _on_demand
+from functools import partial as _partial
+
+from fastser import errors as _errors, hooks as _hooks, locate as _locate, on_demand as _on_demand, verify as _verify
 
 cdef object _cloudpickle = "cloudpickle"
 cdef object _Reducers = _on_demand.Reducers
@@ -114,7 +116,7 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
 
 cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
     e.track = track
-    e.careful = runs_code(root)
+    e.careful = runs_code(root, 3)
     e.acyclic = 0
     e.singly = 0
     e.recursive = 0
@@ -163,7 +165,7 @@ cdef Encoder* encode_columns(object obj, bint track_refs, Py_ssize_t max_depth, 
     return e
 
 
-cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, object hooks, bint packed):
+cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fallback, object hooks, bint packed, bint verify):
     cdef Encoder* e = encode_columns(obj, track_refs, max_depth, fallback, hooks)
     cdef Py_ssize_t written = PY_SSIZE_T_MAX // 8
     cdef object frame
@@ -173,12 +175,15 @@ cdef object encode(object obj, bint track_refs, Py_ssize_t max_depth, object fal
         else:
             frame = frame_to_bytes(&e.columns, e.flags)
             written = fastser_bytes_size(<PyObject*> frame)
-        return frame
     finally:
         give_encoder(e, written)
+    if verify:
+        again = _partial(pack, track_refs=track_refs, max_depth=max_depth, fallback=fallback, hooks=hooks)
+        _verify.read_back(frame, obj, again, max_depth, hooks)
+    return frame
 
 
-def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None):
+def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None, bint verify=False):
     """Pack an object into one bytes object.
 
     Parameters
@@ -194,6 +199,9 @@ def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clo
         EncodeError.
     hooks : Hooks, optional
         Those of a Serializer.  By default, those of the process.
+    verify : bool
+        Load the frame before it is handed out.  Some objects can be packed, and not be made again: their classes ask for other
+        arguments than their reducers give, say.
 
     Returns
     -------
@@ -203,7 +211,8 @@ def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clo
     Raises
     ------
     EncodeError
-        A part of the object cannot be packed; the message tells its path, its type and the reason.
+        A part of the object cannot be packed or, with ``verify``, not be loaded again; the message tells its path, its type
+        and the reason.
     DepthError
         The object is nested deeper than max_depth, or than this thread's stack allows.
 
@@ -213,10 +222,10 @@ def dumps(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clo
     >>> fastser.loads(fastser.dumps({"a": [1, 2.5, "x"]}))
     {'a': [1, 2.5, 'x']}
     """
-    return encode(obj, track_refs, max_depth, fallback, hooks, False)
+    return encode(obj, track_refs, max_depth, fallback, hooks, False, verify)
 
 
-def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None):
+def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None, bint verify=False):
     """Pack an object without copying its large buffers.
 
     Parameters and errors are those of dumps.  The buffers of arrays, long texts and long bytes are
@@ -233,4 +242,4 @@ def pack(obj, *, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="clou
     >>> packed.to_bytes() == fastser.dumps(numpy.zeros(1000))
     True
     """
-    return encode(obj, track_refs, max_depth, fallback, hooks, True)
+    return encode(obj, track_refs, max_depth, fallback, hooks, True, verify)

@@ -18,6 +18,7 @@ from fastser._core.ints cimport int_append
 from fastser._core.kinds cimport *
 from fastser._core.leaves cimport encode_bytearrays, encode_leaves, encode_timezones, encode_zoneinfos
 from fastser._core.numbering cimport *
+from fastser._core.reached cimport mark_reached
 from fastser._core.records cimport record_prefix, shape_groups, write_shape
 from fastser._core.runs cimport *
 from fastser._core.scalars cimport write_bits, write_floats
@@ -49,6 +50,8 @@ cdef int walk(Encoder* e, PyObject* root, int large) except -1:
     e.walk_value = encode_value
     e.walk_items = encode_items
     encode_value(e, root)
+    if e.reached.size:
+        mark_reached(e)
     if not large and columns_too_long(&e.columns, e.claimed):
         return stop(e, STOP_LARGE)
     return 0

@@ -106,6 +106,9 @@ cdef struct Encoder:
     int classes_first         # the first instance of a class that goes by value is a call, which has its number after the class
     int acyclic               # a tree in which nothing contains itself
     int all_shared            # a reference count of 1 no longer proves that an object is met once
+    Py_ssize_t made           # how many objects lie around what is being written whose reducers, or users' hooks, make them again
+    Py_ssize_t framed         # how many tables of pandas'
+    Buffer reached            # of PyObject*: what such objects refer to that was written before
     int flags
     int stopped               # STOP_...
     PyObject* stopped_at      # the object that is too deep, or NULL; strong
@@ -138,6 +141,9 @@ cdef inline int encoder_begin(Encoder* e, int large) noexcept nogil:
     e.strict = 0
     e.called = 0
     e.defining = 0
+    e.made = 0
+    e.framed = 0
+    e.reached.size = 0
     e.class_count = 0
     e.instances = 0
     memo_clear(&e.classes)
@@ -188,6 +194,7 @@ cdef inline void encoder_free(Encoder* e) noexcept nogil:
     memo_release(&e.bodies)
     memo_release(&e.arrays)
     buffer_release(&e.spans)
+    buffer_release(&e.reached)
     memo_release(&e.dtypes)
     memo_release(&e.classes)
     memo_release(&e.asked)
@@ -300,6 +307,19 @@ cdef inline Body* body_new(Encoder* e, PyObject* owner) except NULL:
     body.owner = owner
     e.columns.bodies.size += sizeof(Body)
     return body
+
+
+cdef inline int write_owned_body(Encoder* e, Body* body, bint made) except -1:
+    """The kind of a body of an array's elements or of memory; ``made``: a reader makes something of it that may write to it."""
+    body.tag = e.columns.tags.size
+    return write_tag(e, BODY_COPY if made else BODY_BUFFER)
+
+
+cdef inline int note_reached(Encoder* e, PyObject* o) except -1:
+    """Before a reference to what was written before: what a reader makes by a call may write to the arrays in it."""
+    if e.made and buffer_append(&e.reached, &o, sizeof(PyObject*)) < 0:
+        raise MemoryError()
+    return 0
 
 
 cdef inline int write_body_reference(Encoder* e, const void* key, const char* data, size_t size, PyObject* owner) except -1:

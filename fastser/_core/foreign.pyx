@@ -5,7 +5,7 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 
 from fastser._core.calls cimport encode_by_value, encode_call, encode_calls, encode_hooked, encode_tracked
-from fastser._core.capi cimport fastser_none, fastser_type
+from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.instances cimport encode_instance, encode_instance_run, encode_row_run
 from fastser._core.numbering cimport *
@@ -18,6 +18,9 @@ from fastser._core.memory cimport encode_arrow, path_of
 
 from fastser import errors as _errors
 from fastser._core.arrow_data import ArrowData as _ArrowData
+
+cdef enum:
+    LOOKED_AT = 4    # parts of a container
 
 cdef PyObject* _arrow_data = <PyObject*> _ArrowData
 
@@ -37,14 +40,30 @@ cdef ClassPlan plan_of(Encoder* e, PyObject* o):
     return plan
 
 
-cdef bint runs_code(PyObject* o) noexcept:
-    """Whether packing an object is known to run Python code, so that there is no use in trying without."""
+cdef bint runs_code(PyObject* o, int depth) noexcept:
+    """Whether packing an object is known to run Python code, so that there is no use in trying without: a look at a few of its parts."""
     cdef PyObject* t = fastser_type(o)
+    cdef PyObject* key
+    cdef PyObject* value
     cdef ClassPlan plan
-    if not kind_of(t) & FOREIGN:
+    cdef Py_ssize_t i, size, position = 0
+    if kind_of(t) & FOREIGN:
+        plan = known_plan(t)
+        return plan is None or plan.kind > PLAN_ROWS
+    if depth == 0:
         return False
-    plan = known_plan(t)
-    return plan is None or plan.kind > PLAN_ROWS
+    if t == fastser_list_type or t == fastser_tuple_type:
+        size = min(fastser_list_size(o), LOOKED_AT)
+        for i in range(size):
+            if runs_code((fastser_list_items(o) if t == fastser_list_type else fastser_tuple_items(o))[i], depth - 1):
+                return True
+    elif t == fastser_dict_type:
+        for i in range(LOOKED_AT):
+            if not fastser_dict_next(o, &position, &key, &value):
+                break
+            if runs_code(value, depth - 1):
+                return True
+    return False
 
 
 cdef object hook_of(Encoder* e, PyObject* t):
@@ -60,6 +79,15 @@ cdef object hook_of(Encoder* e, PyObject* t):
     if not e.careful:
         stop(e, STOP_CAREFUL)
     return (<object> e.hooks).find(<object> t)
+
+
+cdef Py_ssize_t encode_for_hook(Encoder* e, PyObject** items, Py_ssize_t k, Py_ssize_t n, object hook) except -1:
+    """By a hook of the users', who make something of the arrays as reducers do; hooks that are built in see to themselves."""
+    cdef Py_ssize_t done
+    e.made += 1
+    done = encode_hooked(e, items, k, n, hook)
+    e.made -= 1
+    return done
 
 
 cdef inline bint is_first_of_class(Encoder* e, PyObject* t, ClassPlan plan) except -1:
@@ -84,7 +112,7 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     if t == _arrow_data:
         return encode_arrow(e, o)
     hook = hook_of(e, t)
-    if hook is not None and encode_hooked(e, &o, 1, 1, hook):
+    if hook is not None and encode_for_hook(e, &o, 1, 1, hook):
         return 0
     plan = plan_of(e, o)
     if is_first_of_class(e, t, plan):
@@ -113,7 +141,7 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
         return 0
     hook = hook_of(e, t)
     if hook is not None:
-        return encode_hooked(e, items, k, n, hook)
+        return encode_for_hook(e, items, k, n, hook)
     plan = plan_of(e, items[0])
     if is_first_of_class(e, t, plan):
         write_concat(e, 1, n)

@@ -6,7 +6,14 @@ from libc.stdint cimport int64_t
 from fastser._core.arrow_in cimport RowBatch
 
 
+cdef enum:
+    WRITABLE_BY_RULE = 0
+    WRITABLE_ALL = 1
+    WRITABLE_NOTHING = 2
+
+
 cdef struct Options:
+    int writable              # WRITABLE_...
     bint safe
     PyObject* allow           # a dict of names to classes; borrowed, as the others
     Py_ssize_t max_depth
@@ -19,7 +26,10 @@ cdef struct Options:
 cdef dict names_of(object allow)
 cdef dict hooks_of(object hooks)
 
+# WRITABLE_... of what users pass.
+cdef int writable_of(object writable) except -1
+
 # Those of one walk; the dicts are borrowed.
-cdef Options options_of(bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept
+cdef Options options_of(int writable, bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept
 
 cdef object decode_row(RowBatch batch, int64_t index, Options* options)

@@ -9,6 +9,17 @@ from fastser.hooks import Hooks
 def loads(
     data: Buffer | ArrowArrayExportable | ArrowStreamExportable,
     *,
+    writable: bool | None = None,
+    safe: bool = False,
+    allow: Iterable[type | str] = (),
+    max_depth: int = 1000,
+    hooks: Hooks | None = None,
+) -> Any: ...
+def loads_private(
+    data: Buffer,
+    *,
+    readonly: bool,
+    writable: bool | None = None,
     safe: bool = False,
     allow: Iterable[type | str] = (),
     max_depth: int = 1000,

@@ -1,23 +1,31 @@
 """The root: an object from one frame, one Packed or one row of Arrow columns, whole and with nothing left over."""
 
+cimport numpy as cnp
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport malloc
 from libc.string cimport memset
 
+from fastser._core.arrays cimport DTYPE_UINT8, fastser_array_data, fastser_new_array, fastser_plain, fastser_plain_import
 from fastser._core.arrow_in cimport ArrowRow, RowBatch, row_view
+from fastser._core.bodies cimport GIL_KEPT_COPYING
 from fastser._core.capi cimport *
 from fastser._core.columns cimport View
 from fastser._core.decode cimport decode_root, word_error
 from fastser._core.decoder cimport Decoder, decoder_begin, decoder_release
 from fastser._core.faults cimport reraise
-from fastser._core.frame cimport FRAME_OK, frame_parse, view_release
+from fastser._core.frame cimport FRAME_OK, align_up, frame_parse, view_release
 from fastser._core.packed cimport Packed, frame_error, packed_view
+from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.row_source cimport exports_rows, only_row
 from fastser._core.stack cimport fastser_stack_limit
-from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS
+from fastser._core.tags cimport BODY_ALIGNMENT, FLAG_FOREIGN, FLAG_REFS
 
 from fastser import errors as _errors, hooks as _hooks, inspection as _inspection
+
+cnp.import_array()
+fastser_plain_import()
 
 cdef dict _process_hooks = _hooks.PROCESS.by_name
 cdef object _Hooks = _hooks.Hooks
@@ -29,14 +37,45 @@ cdef dict _allow_nothing = {}
 # reading a small int does.
 ctypedef PyObject* (*DecodeRoot)(Decoder*) noexcept
 ctypedef int (*WordError)(Decoder*) noexcept
-ctypedef PyObject* (*DecodeSafely)(Decoder*, PyObject*, bint, Options*) noexcept
+ctypedef PyObject* (*DecodeSafely)(Decoder*, Source*, Options*) noexcept
+ctypedef int (*OpenBlock)(Decoder*) noexcept
 
 
-cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, Options* options) noexcept:
-    """New reference: the object in d.view, or NULL with an exception.  ``owner`` keeps the memory alive."""
+cdef struct Source:
+    # Whose memory a frame lies in; borrowed.
+    PyObject* owner           # keeps it alive
+    PyObject* private         # lends it for writing, where nobody else has it; or NULL
+    bint writable             # views of it may be written to
+
+
+cdef int open_block(Decoder* d) except -1:
+    """Room for all bodies in one piece, each at a multiple of 64 bytes; none is copied yet."""
+    cdef Py_ssize_t i, size = BODY_ALIGNMENT
+    cdef char* at
+    for i in range(d.view.body_count):
+        if d.view.bodies[i].size > <uint64_t> (PY_SSIZE_T_MAX - BODY_ALIGNMENT - size):
+            raise MemoryError()
+        size += align_up(<Py_ssize_t> d.view.bodies[i].size, BODY_ALIGNMENT)
+        # The walk lets other threads run while it copies.
+        d.exposed |= d.view.bodies[i].size >= GIL_KEPT_COPYING
+    d.places = <char**> malloc(d.view.body_count * sizeof(char*))
+    if d.places == NULL:
+        raise MemoryError()
+    d.block = fastser_new_array(fastser_plain[DTYPE_UINT8].descr, 1, &size, NULL, 0)
+    at = <char*> align_up(<Py_ssize_t> fastser_array_data(d.block), BODY_ALIGNMENT)
+    if size >= HUGE_MIN:
+        fastser_advise_huge(at, size - BODY_ALIGNMENT)
+    for i in range(d.view.body_count):
+        d.places[i] = at
+        at += align_up(<Py_ssize_t> d.view.bodies[i].size, BODY_ALIGNMENT)
+    return 0
+
+
+cdef PyObject* decode_view(Decoder* d, Source* source, Options* options) noexcept:
+    """New reference: the object in d.view, or NULL with an exception."""
     cdef PyObject* o
     if fastser_unlikely(options.safe and d.view.flags & FLAG_FOREIGN and options.inspect == NULL and options.allowed == NULL):
-        return (<DecodeSafely> decode_safely)(d, owner, writable, options)
+        return (<DecodeSafely> decode_safely)(d, source, options)
     decoder_begin(d)
     d.at = d.view.tags
     d.end = d.view.tags + d.view.tag_count
@@ -46,11 +85,22 @@ cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, Options* 
     d.inspect = options.inspect
     d.allowed = options.allowed
     d.stack_limit = fastser_stack_limit()
-    d.owner = owner
+    d.owner = source.owner
     d.safe = options.safe
-    d.writable = writable
+    d.writable = source.writable
+    d.private = source.private
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
-    d.foreign = d.view.flags & FLAG_FOREIGN
+    d.foreign = d.exposed = d.view.flags & FLAG_FOREIGN
+    if options.writable != WRITABLE_BY_RULE or options.inspect != NULL:
+        if options.writable != WRITABLE_ALL or options.inspect != NULL:
+            d.views = 1
+            d.writable = 0
+        elif d.private != NULL:
+            d.owner = d.private
+            d.writable = 1
+        elif d.view.body_count and (<OpenBlock> open_block)(d) < 0:
+            decoder_release(d)
+            return NULL
     d.collector = fastser_collector_pause()
     o = (<DecodeRoot> decode_root)(d)
     fastser_collector_resume(d.collector)
@@ -60,33 +110,33 @@ cdef PyObject* decode_view(Decoder* d, PyObject* owner, bint writable, Options* 
     return o
 
 
-cdef PyObject* decode_safely(Decoder* d, PyObject* owner, bint writable, Options* options) except NULL:
+cdef PyObject* decode_safely(Decoder* d, Source* source, Options* options) except NULL:
     """Look at what the frame would run before it is rebuilt."""
     cdef Options inspecting = options[0], allowing = options[0]
     cdef list found = []
     cdef dict allowed
     inspecting.inspect = <PyObject*> found
-    root = taken(decode_view(d, owner, writable, &inspecting))
+    root = taken(decode_view(d, source, &inspecting))
     allowed = _inspection.check(root, found, <object> options.allow)
     root = None
     allowing.allowed = <PyObject*> allowed
-    return decode_again(d, owner, writable, &allowing)
+    return decode_again(d, source, &allowing)
 
 
-cdef PyObject* decode_again(Decoder* d, PyObject* owner, bint writable, Options* options) except NULL:
-    cdef PyObject* o = decode_view(d, owner, writable, options)
+cdef PyObject* decode_again(Decoder* d, Source* source, Options* options) except NULL:
+    cdef PyObject* o = decode_view(d, source, options)
     if o == NULL:
         reraise()
     return o
 
 
-cdef PyObject* decode_frame(const char* data, Py_ssize_t size, PyObject* owner, bint writable, Options* options) except NULL:
+cdef PyObject* decode_frame(const char* data, Py_ssize_t size, Source* source, Options* options) except NULL:
     cdef Decoder d
     cdef PyObject* o = NULL
     cdef int status
     status = frame_parse(data, size, &d.view, &d.copied)
     if status == FRAME_OK:
-        o = decode_view(&d, owner, writable, options)
+        o = decode_view(&d, source, options)
     view_release(&d.view, d.copied)
     if status != FRAME_OK:
         raise frame_error(status, data, size)
@@ -95,11 +145,12 @@ cdef PyObject* decode_frame(const char* data, Py_ssize_t size, PyObject* owner, 
 
 cdef object decode_packed(Packed packed, Options* options):
     cdef Decoder d
+    cdef Source source = Source(<PyObject*> packed, NULL, False)
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     try:
         packed_view(packed, &d.view)
-        return taken(decode_view(&d, <PyObject*> packed, False, options))
+        return taken(decode_view(&d, &source, options))
     finally:
         view_release(&d.view, NULL)
 
@@ -107,11 +158,13 @@ cdef object decode_packed(Packed packed, Options* options):
 cdef object decode_row(RowBatch batch, int64_t index, Options* options):
     cdef Decoder d
     cdef ArrowRow row
+    cdef Source source
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     try:
         row = row_view(batch, index, &d.view)
-        return taken(decode_view(&d, <PyObject*> row, False, options))
+        source = Source(<PyObject*> row, NULL, False)
+        return taken(decode_view(&d, &source, options))
     finally:
         view_release(&d.view, NULL)
 
@@ -128,8 +181,19 @@ cdef dict hooks_of(object hooks):
     return hooks.by_name
 
 
-cdef Options options_of(bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept:
+cdef int writable_of(object writable) except -1:
+    if writable is None:
+        return WRITABLE_BY_RULE
+    if writable is True:
+        return WRITABLE_ALL
+    if writable is False:
+        return WRITABLE_NOTHING
+    raise _errors.bad_option("writable", "None, True or False", writable)
+
+
+cdef Options options_of(int writable, bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept:
     cdef Options options
+    options.writable = writable
     options.safe = safe
     options.max_depth = max_depth
     options.allow = <PyObject*> allow
@@ -148,18 +212,22 @@ cdef inline object taken(PyObject* o):
     return result
 
 
-def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
+def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
     """Rebuild the object that a frame holds.
 
-    Frames are trusted as pickles are: rebuilding an object can import, call and unpickle, which can
-    run any code.  With ``safe=True`` nothing is imported, called or unpickled.
+    Frames are trusted as pickles are: rebuilding an object can import and call, which can
+    run any code.  With ``safe=True`` nothing is imported or called.
 
     Parameters
     ----------
     data : bytes-like, Packed, or a producer of one Arrow row
         What follows the frame in a longer buffer is not looked at.
+    writable : {None, True, False}
+        By default, arrays of 512 bytes and more in containers and fields are views of ``data``, writable exactly when ``data``
+        is; those that a reducer makes something of are writable copies, and so are smaller ones.  True copies all of them, at
+        once, so that everything can be written to and nothing keeps ``data``.  False copies none, and none can be written to.
     safe : bool
-        Refuse what would import, call or unpickle, before anything of it happens.
+        Refuse what would import or call, before anything of it happens.
     allow : sequence of classes and names ("package.module.Name")
         With ``safe=True``: classes whose objects may be rebuilt all the same, from their fields alone.
     max_depth : int
@@ -170,14 +238,13 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     Returns
     -------
     object
-        Its arrays are views of ``data``, writable exactly when ``data`` is.
 
     Raises
     ------
     DecodeError
         The bytes are not one whole frame; the message tells what was expected, what was found and where.
     UnsafeDataError
-        With safe=True, a part would have to be imported, called or unpickled; the message tells which, and its path.
+        With safe=True, a part would have to be imported or called; the message tells which, and its path.
     DepthError
         The object is nested deeper than max_depth, or than this thread's stack allows.
 
@@ -187,12 +254,13 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
     >>> fastser.loads(fastser.dumps((1, "a")))
     (1, 'a')
     """
-    cdef Py_buffer buffer
     cdef dict names = names_of(allow), by_name = hooks_of(hooks)
-    cdef Options options = options_of(safe, max_depth, names, by_name)
+    cdef Options options = options_of(writable_of(writable), safe, max_depth, names, by_name)
+    cdef Source source
     if type(data) is bytes:
+        source = Source(<PyObject*> data, NULL, False)
         return taken(decode_frame(
-            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), <PyObject*> data, False, &options))
+            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), &source, &options))
     if type(data) is Packed:
         return decode_packed(<Packed> data, &options)
     try:
@@ -203,9 +271,37 @@ def loads(data, *, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=N
         view = None
     if view is None:
         return decode_row(only_row(data), 0, &options)
+    source = Source(<PyObject*> view, NULL, not view.readonly)
+    return decode_buffer(view, &source, &options)
+
+
+def loads_private(data, *, bint readonly, writable=None, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
+    """As `loads`, over memory that nobody else has and that is loaded once: what is to be written to is not copied.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Read-only where the system does not give such memory; then what is to be written to is copied.
+    readonly : bool
+        Whether arrays in containers are read-only all the same.
+    writable, safe, allow, max_depth, hooks
+        As for `loads`.
+    """
+    cdef dict names = names_of(allow), by_name = hooks_of(hooks)
+    cdef Options options = options_of(writable_of(writable), safe, max_depth, names, by_name)
+    cdef Source source
+    private = memoryview(data)
+    view = private.toreadonly() if readonly else private
+    source = Source(<PyObject*> view, NULL, not view.readonly)
+    if not private.readonly:
+        source.private = <PyObject*> private
+    return decode_buffer(private, &source, &options)
+
+
+cdef object decode_buffer(object view, Source* source, Options* options):
+    cdef Py_buffer buffer
     PyObject_GetBuffer(view, &buffer, PyBUF_SIMPLE)
     try:
-        return taken(decode_frame(
-            <const char*> buffer.buf, buffer.len, <PyObject*> view, not view.readonly, &options))
+        return taken(decode_frame(<const char*> buffer.buf, buffer.len, source, options))
     finally:
         PyBuffer_Release(&buffer)

@@ -8,6 +8,7 @@ def loads_many(
     table: ArrowStreamExportable | ArrowArrayExportable | Iterable[ArrowStreamExportable | ArrowArrayExportable],
     *,
     column: str | None = None,
+    writable: bool | None = None,
     safe: bool = False,
     allow: Iterable[type | str] = (),
     max_depth: int = 1000,

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastser import errors
 from fastser._core.arrow_in cimport RowBatch
-from fastser._core.loads cimport Options, decode_row, hooks_of, names_of, options_of
+from fastser._core.loads cimport Options, decode_row, hooks_of, names_of, options_of, writable_of
 from fastser._core.row_source cimport RowSource, exports_rows, open_rows
 
 
@@ -20,6 +20,7 @@ cdef class RowObjects:
     cdef RowBatch batch
     cdef int64_t index               # of the next row, in batch
     cdef int64_t row                 # of the next row, over all batches
+    cdef int writable                # WRITABLE_...
     cdef bint safe
     cdef Py_ssize_t max_depth
     cdef dict allow
@@ -39,7 +40,7 @@ cdef class RowObjects:
         # First, since loading may run code that asks for the next object; and what fails is left behind.
         self.index += 1
         self.row += 1
-        options = options_of(self.safe, self.max_depth, self.allow, self.hooks)
+        options = options_of(self.writable, self.safe, self.max_depth, self.allow, self.hooks)
         try:
             return decode_row(batch, index, &options)
         except errors.FastserError as error:
@@ -65,7 +66,7 @@ cdef class RowObjects:
             self.source = open_rows(producer, self.column)
 
 
-def loads_many(table, *, column=None, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
+def loads_many(table, *, column=None, writable=None, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
     """Rebuild the objects of a table that has one in each row, as `pack_many` makes it.
 
     Rows are trusted as frames are, see `loads`.
@@ -78,7 +79,7 @@ def loads_many(table, *, column=None, bint safe=False, allow=(), Py_ssize_t max_
     column : str, optional
         The struct column that holds the rows. By default, the twelve columns of packed objects are looked for in the table
         itself: by their names, or by their positions where there are no other columns; or in its only column.
-    safe, allow, max_depth
+    writable, safe, allow, max_depth
         As for `loads`.
     hooks : Hooks, optional
         Those of a Serializer. By default, those of the process.
@@ -86,8 +87,8 @@ def loads_many(table, *, column=None, bint safe=False, allow=(), Py_ssize_t max_
     Returns
     -------
     iterator
-        Of the objects, in the order of the rows. Their arrays are read-only views of the batch, which they keep alive. An error is
-        that of one row, and names it; the iterator goes on with the next one. Where a whole batch is malformed, it ends.
+        Of the objects, in the order of the rows. Arrays that are views are read-only, and keep the batch alive. An error is that of
+        one row, and names it; the iterator goes on with the next one. Where a whole batch is malformed, it ends.
 
     Raises
     ------
@@ -107,6 +108,7 @@ def loads_many(table, *, column=None, bint safe=False, allow=(), Py_ssize_t max_
     """
     cdef RowObjects self = RowObjects.__new__(RowObjects)
     self.column = column
+    self.writable = writable_of(writable)
     self.safe = safe
     self.max_depth = max_depth
     self.allow = names_of(allow)

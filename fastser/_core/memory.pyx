@@ -40,7 +40,7 @@ cdef int encode_memory(Encoder* e, PyObject* o) except -1:
     number_one(e, o)
     e.flags |= FLAG_FOREIGN
     write_tag(e, TAG_MEMORY)
-    return write_memory(e, memory)
+    return write_memory(e, memory, e.made != 0)
 
 
 cdef int encode_arrow(Encoder* e, PyObject* o) except -1:
@@ -59,12 +59,12 @@ cdef int encode_arrow(Encoder* e, PyObject* o) except -1:
     e.depth += ARROW_LEVELS
     write_varint(e, len(buffers))
     for buffer in buffers:
-        write_memory(e, buffer)
+        write_memory(e, buffer, False)
     return 0
 
 
-cdef int write_memory(Encoder* e, object memory) except -1:
-    """Bytes or a memoryview as a body."""
+cdef int write_memory(Encoder* e, object memory, bint made) except -1:
+    """Bytes or a memoryview as a body; ``made``: for what may write to it."""
     cdef const unsigned char[::1] view
     cdef const char* data = NULL
     cdef Body* body
@@ -91,4 +91,4 @@ cdef int write_memory(Encoder* e, object memory) except -1:
     body = body_new(e, <PyObject*> owner)
     body.data = data
     body.size = size
-    return write_tag(e, BODY_BUFFER)
+    return write_owned_body(e, body, made)

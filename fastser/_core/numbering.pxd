@@ -131,6 +131,7 @@ cdef inline int write_reference(Encoder* e, PyObject* o) except -1:
     """One object that has a number already."""
     cdef Py_ssize_t number = memo_entry(&e.memo, o).value
     check_open(e, o, number)
+    note_reached(e, o)
     e.flags |= FLAG_REFS
     write_tag(e, TAG_REF)
     return write_varint(e, number)
@@ -145,6 +146,7 @@ cdef inline int write_references(Encoder* e, PyObject** items, Py_ssize_t n) exc
     for i in range(n):
         numbers[i] = memo_entry(&e.memo, items[i]).value
         check_open(e, items[i], numbers[i])
+        note_reached(e, items[i])
         if numbers[i] > largest:
             largest = numbers[i]
     write_tag(e, TAG_REF)

@@ -11,6 +11,13 @@ cdef enum:
     PLAN_HOOK = 5
 
 
+    # What becomes of the arrays in an object that is made again by a call.
+    ARRAYS_COPIED = 0
+    ARRAYS_VIEWED = 1             # it is a mere container
+    ARRAYS_OF_FRAME = 2           # a table or an index of pandas'
+    ARRAYS_IN_FRAME = 3           # part of one, perhaps
+
+
 cdef class ClassPlan:
     cdef int kind                 # PLAN_...
     cdef unsigned int version     # of the class, when this was decided; 0: it has none, and its protocol tells
@@ -22,6 +29,7 @@ cdef class ClassPlan:
     cdef bint has_dict            # FIELDS: instances have a __dict__
     cdef bint hashes_address      # its objects can be hashed before they are complete
     cdef bint has_setstate
+    cdef int arrays               # ARRAYS_...
     cdef object hook              # HOOK: one that is built in
     cdef str module               # where an importable class says it is; None if that takes a closer look
     cdef str name

@@ -1,12 +1,8 @@
 """What its class makes again when it is called: zones, decimals and UUIDs."""
 
-cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from fastser._core.array_views cimport memory_view
-from fastser._core.arrays cimport fastser_plain_import
-from fastser._core.bodies cimport read_body
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport claim, next_data, next_text, read_varint
 from fastser._core.decoder cimport Decoder
@@ -22,9 +18,6 @@ import uuid as _uuid
 import zoneinfo as _zoneinfo
 
 from fastser import errors as _errors, fallback as _fallback
-
-cnp.import_array()
-fastser_plain_import()
 
 cdef object _utc = _datetime.timezone.utc
 cdef object _zoneinfo_class = _zoneinfo.ZoneInfo

@@ -5,9 +5,9 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
-from fastser._core.array_views cimport memory_view
+from fastser._core.array_views cimport lent_memory, memory_of
 from fastser._core.arrays cimport fastser_plain_import
-from fastser._core.bodies cimport read_body
+from fastser._core.bodies cimport BodyRead, read_body
 from fastser._core.callables cimport read_callable, stand_in
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read_varint, unbacked
@@ -19,11 +19,39 @@ from fastser._core.references cimport number, referred, set_number
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.tags cimport *
 
-from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, inspection as _inspection
+from fastser import errors as _errors, fallback as _fallback, hooks as _hooks, inspection as _inspection, views as _views
 from fastser._core.arrow_data import ArrowData as _ArrowData
 
 cnp.import_array()
 fastser_plain_import()
+
+
+cdef extern from *:
+    """
+    /* New references both; NULL with an exception. */
+    static PyObject *fastser_apply(PyObject *call, PyObject *arguments, int is_new) {
+        if (!is_new)
+            return PyObject_Call(call, arguments, NULL);
+        if (!PyType_Check(call) || ((PyTypeObject *) call)->tp_new == NULL) {
+            PyErr_Format(PyExc_TypeError, "expected a class that has a __new__, found %R", call);
+            return NULL;
+        }
+        return ((PyTypeObject *) call)->tp_new((PyTypeObject *) call, arguments, NULL);
+    }
+
+    /* Steals the items, unless it fails. */
+    static PyObject *fastser_tuple_of(PyObject **items, Py_ssize_t n) {
+        PyObject *made = PyTuple_New(n);
+        for (Py_ssize_t i = 0; made != NULL && i < n; i++)
+            PyTuple_SET_ITEM(made, i, items[i]);
+        return made;
+    }
+    """
+    PyObject* fastser_apply(PyObject* call, PyObject* arguments, bint is_new) noexcept
+    object fastser_tuple_of(PyObject** items, Py_ssize_t n)
+
+cdef enum:
+    ARGUMENTS_MAX = 24        # more of them are read as columns
 
 
 cdef list read_values(Decoder* d, Py_ssize_t n):
@@ -78,14 +106,57 @@ cdef list read_arguments(Decoder* d, Py_ssize_t n):
     return list(zip(*columns)) if columns else [()] * n
 
 
-cdef object apply(Decoder* d, object call, object arguments, object what):
-    user_code_begins(d)
+cdef object read_tuple(Decoder* d):
+    """One tuple or list of arguments."""
+    cdef PyObject* slots[ARGUMENTS_MAX]
+    cdef const unsigned char* at = d.at
+    cdef uint64_t width = read_varint(d)
+    cdef Py_ssize_t i, count = 0
+    if not 1 <= width <= ARGUMENTS_MAX:
+        d.at = at
+        return read_arguments(d, 1)[0]
+    if width > <uint64_t> d.budget:
+        unbacked(d, width)
     try:
-        o = call(*arguments)
-    except Exception as error:
-        raise _errors.cannot_rebuild(_errors.call_of(what, arguments), error, f"tag {d.at - d.view.tags}") from error
+        while count < <Py_ssize_t> width - 1:
+            slots[count] = NULL
+            d.walk_items(d, &slots[count], 1)
+            count += 1
+        given = fastser_tuple_of(slots, count)
+        count = 0
+        return given
+    finally:
+        for i in range(count):
+            fastser_decref(slots[i])
+
+
+cdef PyObject* apply(Decoder* d, object call, object arguments, bint is_new) except NULL:
+    """New reference to what a call returns, or the ``__new__`` of a class."""
+    cdef PyObject* o
+    cdef tuple given = arguments if type(arguments) is tuple else tuple(arguments)
+    user_code_begins(d)
+    o = fastser_apply(<PyObject*> call, <PyObject*> given, is_new)
+    if o == NULL:
+        failed(d, call, given)
     user_code_ends(d)
     return o
+
+
+cdef int failed(Decoder* d, object call, object given) except -1:
+    """Word what user code raised.  Entering a try block around it would cost as much as many a call."""
+    try:
+        return reraise()
+    except Exception as error:
+        raise _errors.cannot_rebuild(_errors.call_of(call, given), error, f"tag {d.at - d.view.tags}") from error
+
+
+cdef int reraise() except -1:
+    """Raise what is set."""
+    return -1
+
+
+# set_state, called without a look at the exception.
+ctypedef int (*SetState)(object, object) noexcept
 
 
 cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
@@ -101,8 +172,9 @@ cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef uint64_t parts = read_varint(d)
     cdef Py_ssize_t i, first
-    cdef object call, setter = None, new
+    cdef object call, setter = None, frames = None
     cdef list arguments, states
+    cdef bint copies = False
     if not d.foreign:
         return bad(d, "the header to announce calls", "one")
     if parts > PARTS_KNOWN:
@@ -111,8 +183,14 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         raise _errors.unsafe("a call", f"tag {d.at - d.view.tags}")
     descend(d)
     call = <object> read_callable(d)
+    if n == 1 and d.inspect == NULL and not parts & ~(PART_NEW | PART_STATE | PART_SETTER):
+        return rebuild_one(d, out, parts, call)
+    if parts & PART_FRAME and d.inspect == NULL and not d.views:
+        frames = tables(d, &copies)
+        d.copies += copies
     arguments = read_arguments(d, n)
     if met_before(d, out, n):
+        d.copies -= copies
         return 0
     first = number(d, n)
     if d.inspect:
@@ -122,11 +200,7 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
             (<object> out[i]).parts.extend(enumerate(arguments[i]))
     else:
         for i in range(n):
-            if parts & PART_NEW:
-                new = getattr(call, "__new__", None)
-                out[i] = new_reference(apply(d, new, (call, *arguments[i]), call))
-            else:
-                out[i] = new_reference(apply(d, call, arguments[i], call))
+            out[i] = apply(d, call, arguments[i], parts & PART_NEW)
             set_number(d, first + i, out[i])
     if parts & PART_LIST_ITEMS:
         put(d, out, n, PART_LIST_ITEMS, read_pieces(d, n, False), None, call)
@@ -137,7 +211,62 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         if parts & PART_SETTER:
             setter = <object> read_callable(d)
         put(d, out, n, PART_STATE, states, setter, call)
+    d.copies -= copies
+    if frames is not None and not copies:
+        shield(d, out, n, frames)
     d.depth -= 1
+    return 0
+
+
+cdef int rebuild_one(Decoder* d, PyObject** out, uint64_t parts, object call) except -1:
+    """A single call that returns all there is, or takes a state."""
+    cdef object given = read_tuple(d), state, setter
+    cdef PyObject* one = NULL
+    cdef Py_ssize_t index
+    if met_before(d, out, 1):
+        return 0
+    index = number(d, 1)
+    out[0] = apply(d, call, given, parts & PART_NEW)
+    set_number(d, index, out[0])
+    if parts & PART_STATE:
+        d.walk_items(d, &one, 1)
+        state = <object> one
+        fastser_decref(one)
+        setter = <object> read_callable(d) if parts & PART_SETTER else None
+        if setter is not None:
+            put(d, out, 1, PART_STATE, [state], setter, call)
+        else:
+            user_code_begins(d)
+            if (<SetState> set_state)(<object> out[0], state) < 0:
+                failed(d, call, ())
+            user_code_ends(d)
+    d.depth -= 1
+    return 0
+
+
+cdef object tables(Decoder* d, bint* copies):
+    """What knows of pandas' tables, and whether they take their arrays for writable."""
+    user_code_begins(d)
+    try:
+        frames = _views.frames()
+        if frames is not None:
+            copies[0] = frames.writes_in_place()
+    except Exception as error:
+        raise _errors.cannot_rebuild("a table of pandas", error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
+    return frames
+
+
+cdef int shield(Decoder* d, PyObject** out, Py_ssize_t n, object frames) except -1:
+    """Have pandas copy what it is going to write to."""
+    cdef Py_ssize_t i
+    user_code_begins(d)
+    try:
+        for i in range(n):
+            frames.shield(<object> out[i])
+    except Exception as error:
+        raise _errors.cannot_rebuild("a table of pandas", error, f"tag {d.at - d.view.tags}") from error
+    user_code_ends(d)
     return 0
 
 
@@ -249,9 +378,15 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 
 
 cdef object read_memory(Decoder* d):
-    cdef Py_ssize_t size = 0, index = 0
-    cdef const char* data = read_body(d, -1, &size, &index, False)
-    return memory_view(d, data, size, d.copied == NULL or index >= 0)
+    cdef BodyRead piece
+    read_body(d, -1, &piece, BODY_COPY)
+    return memory_of(d, &piece)
+
+
+cdef object read_lent_memory(Decoder* d):
+    cdef BodyRead piece
+    read_body(d, -1, &piece, 0)
+    return lent_memory(d, &piece, d.places == NULL)
 
 
 cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
@@ -279,7 +414,7 @@ cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     for i in range(n):
         count = read_varint(d)
         claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
-        buffers = [read_memory(d) for j in range(<Py_ssize_t> count)]
+        buffers = [read_lent_memory(d) for j in range(<Py_ssize_t> count)]
         try:
             out[i] = new_reference(_ArrowData.from_parts(descriptions[i], buffers, d.safe))
         except ValueError as error:

@@ -11,6 +11,7 @@ cdef class Reduced:
     cdef object state
     cdef list items, keys, values
     cdef object setter
+    cdef object whole             # what was taken apart
     cdef bint lenient             # what is called with the arguments takes such as are incomplete still
     cdef bint lenient_setter      # and the setter a state
 

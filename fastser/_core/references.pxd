@@ -81,13 +81,13 @@ cdef inline void hide(Decoder* d, PyObject* o) noexcept:
 
     Where there are references nothing has, and a dict that is given a hidden tuple would hide too.
     """
-    if d.foreign and not d.has_refs:
+    if d.exposed and not d.has_refs:
         gc_untrack(o)
 
 
 cdef inline void show(Decoder* d, PyObject* o) noexcept:
     """It is complete."""
-    if d.foreign:
+    if d.exposed:
         # The collector itself lets go of tuples that are full of None.
         if not gc_is_tracked(o):
             gc_track(o)
@@ -98,7 +98,7 @@ cdef inline void show(Decoder* d, PyObject* o) noexcept:
 
 cdef inline bint grows(Decoder* d, bint is_list) noexcept:
     """Whether a list is empty until it is filled: Python code that gets hold of it may change its length."""
-    return is_list and d.has_refs and d.foreign
+    return is_list and d.has_refs and d.exposed
 
 
 cdef inline PyObject* new_sequence(Decoder* d, Py_ssize_t size, bint is_list) except NULL:

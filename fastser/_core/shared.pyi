@@ -11,7 +11,7 @@ NAME_LIMIT: Final[int]
 @final
 class Mapping(Buffer):
     def __new__(
-        cls, fd: int, size: int, start: int, length: int, *, writable: bool = False, populate: bool = False
+        cls, fd: int, size: int, start: int, length: int, *, writable: bool = False, private: bool = False, populate: bool = False
     ) -> Mapping: ...
     if sys.version_info >= (3, 12):
         def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -39,8 +39,9 @@ cdef extern from *:
     static int fastser_funlock(int fd) { return flock(fd, LOCK_UN); }
 
     static void *fastser_map(void *at, size_t size, int fd, int writable, int shared, int populate) {
+        /* Private pages that nobody writes to are the file's: no memory is set aside for copies that are hardly ever made. */
         return mmap(at, size, PROT_READ | (writable ? PROT_WRITE : 0),
-                    (shared ? MAP_SHARED : MAP_PRIVATE) | (at ? MAP_FIXED : 0) | (populate ? MAP_POPULATE : 0), fd, 0);
+                    (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE) | (at ? MAP_FIXED : 0) | (populate ? MAP_POPULATE : 0), fd, 0);
     }
     static void fastser_unmap(void *at, size_t size) { munmap(at, size); }
 
@@ -80,7 +81,7 @@ cdef extern from *:
     int FASTSER_HAS_STORE
     void* FASTSER_MAP_FAILED
     uint64_t FASTSER_SEGMENT_MAGIC
-    int EAGAIN, EWOULDBLOCK
+    int EAGAIN, EWOULDBLOCK, ENOMEM
     int fastser_flock(int fd, int exclusive, int wait) nogil
     int fastser_funlock(int fd) nogil
     void* fastser_map(void* at, size_t size, int fd, int writable, int shared, int populate) nogil
@@ -117,6 +118,9 @@ cdef class Mapping:
         What the buffer protocol hands out.
     writable : bool
         Whether through it the file can be changed.
+    private : bool
+        Whether it can be written to and the file stays as it is. Where the system does not even promise the memory for that, it
+        is read-only.
     populate : bool
         Whether to enter all pages into the page table at once.
 
@@ -137,14 +141,20 @@ cdef class Mapping:
     cdef bint readonly
     cdef object __weakref__
 
-    def __cinit__(self, int fd, Py_ssize_t size, Py_ssize_t start, Py_ssize_t length, *, bint writable=False, bint populate=False):
+    def __cinit__(
+        self, int fd, Py_ssize_t size, Py_ssize_t start, Py_ssize_t length, *, bint writable=False, bint private=False, bint populate=False
+    ):
         cdef void* address
         self.size = size
         self.start = start
         self.length = length
-        self.readonly = not writable
+        self.readonly = not writable and not private
         with nogil:
-            address = fastser_map(NULL, size, fd, writable, True, populate)
+            address = fastser_map(NULL, size, fd, writable or private, not private, populate)
+        if address == FASTSER_MAP_FAILED and private and errno == ENOMEM:
+            # The process may not have more memory of its own, or the system is told to promise none that it does not have.
+            self.readonly = True
+            address = fastser_map(NULL, size, fd, False, False, populate)
         if address == FASTSER_MAP_FAILED:
             PyErr_SetFromErrno(OSError)
         self.address = <char*> address
@@ -168,7 +178,7 @@ cdef class Mapping:
         if self.address == NULL:
             raise BufferError("the memory is not mapped any more")
         if flags & PyBUF_WRITABLE and self.readonly:
-            raise BufferError("objects in a store are read-only")
+            raise BufferError("this memory is read-only")
         buffer.obj = self
         buffer.buf = self.address + self.start
         buffer.len = self.length
@@ -241,7 +251,7 @@ def fetch(int directory, str name, *, bint private=False, bint touch=False):
         Descriptor of the directory of the file.
     name : str
     private : bool
-        Hand out writable memory; what is written is seen by nobody else.
+        Hand out memory that can be written to. Nobody else sees what is, in any case.
     touch : bool
         Note that it was used.
 
@@ -290,12 +300,12 @@ cdef object _map(int fd, const char* path, Py_ssize_t size, bint private):
     cdef fastser_segment_header* header
     if size < SMALL_LIMIT:
         return None
-    mapping = Mapping.__new__(Mapping, fd, size, sizeof(fastser_segment_header), 0)
+    # C code that takes no notice of what is read-only gets pages of its own, too: neither does it die, nor does anybody else see it.
+    mapping = Mapping.__new__(Mapping, fd, size, sizeof(fastser_segment_header), 0, private=True)
     header = <fastser_segment_header*> mapping.address
     if header.magic != FASTSER_SEGMENT_MAGIC or memcmp(header.name, path, strlen(path) + 1) != 0:
         return None
     mapping.length = min(<uint64_t> (size - <Py_ssize_t> sizeof(fastser_segment_header)), header.length)
-    if private:
-        mapping.replace(fd, shared=False)
-        mapping.readonly = False
+    if not private:
+        mapping.readonly = True
     return mapping

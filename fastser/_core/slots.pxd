@@ -2,6 +2,7 @@
 
 from cpython.object cimport PyObject
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from fastser._core.capi cimport fastser_incref, fastser_xdecref
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
@@ -28,6 +29,26 @@ cdef inline void slots_free(PyObject** slots, Py_ssize_t n) noexcept:
     for i in range(n):
         fastser_xdecref(slots[i])
     free(slots)
+
+
+cdef enum:
+    FEW = 8    # slots that lie on the stack
+
+
+cdef inline PyObject** slots_few(PyObject** few, Py_ssize_t n) except NULL:
+    """The same, in room for FEW of them if they fit there; slots_done takes them."""
+    if n > FEW:
+        return slots_new(n)
+    memset(few, 0, FEW * sizeof(PyObject*))
+    return few
+
+
+cdef inline void slots_done(PyObject** slots, PyObject** few, Py_ssize_t n) noexcept:
+    cdef Py_ssize_t i
+    for i in range(n):
+        fastser_xdecref(slots[i])
+    if slots != few:
+        free(slots)
 
 
 cdef inline void fill_slots(PyObject** slots, PyObject** items, Py_ssize_t size) noexcept:

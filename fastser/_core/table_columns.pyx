@@ -5,7 +5,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from fastser._core.array_views cimport memory_view
+from fastser._core.array_views cimport lent_memory
+from fastser._core.bodies cimport BodyRead
 from fastser._core.arrays cimport fastser_plain_import
 from fastser._core.buffer cimport Buffer, buffer_release
 from fastser._core.capi cimport PY_SSIZE_T_MAX
@@ -87,12 +88,16 @@ cdef int add(Table self, object memory) except -1:
 cdef int borrow(Table self, const void* data, Py_ssize_t size, int alignment) except -1:
     """The number of a buffer that is the frame's own memory, or a copy where that is not aligned."""
     cdef tuple key
+    cdef BodyRead piece
     if size == 0 or <size_t> data % alignment:
         return add(self, PyBytes_FromStringAndSize(<const char*> data if size else NULL, size) if size else b"")
     key = (<size_t> data, size)
     found = self.borrowed.get(key)
     if found is None:
-        found = self.borrowed[key] = add(self, memory_view(self.nodes.d, <const char*> data, size, True))
+        piece.data = <const char*> data
+        piece.size = size
+        piece.index = 0
+        found = self.borrowed[key] = add(self, lent_memory(self.nodes.d, &piece, True))
     return found
 
 

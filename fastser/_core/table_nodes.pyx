@@ -12,7 +12,7 @@ from fastser._core.arrays cimport (
     fastser_descr_type_num, fastser_dtype_code, fastser_plain_import,
 )
 from fastser._core.arrow_values cimport end_of_utf8
-from fastser._core.bodies cimport read_body
+from fastser._core.bodies cimport BodyRead, read_body
 from fastser._core.buffer cimport Buffer, buffer_append, buffer_release
 from fastser._core.callables cimport read_callable
 from fastser._core.capi cimport PY_SSIZE_T_MAX, fastser_decref
@@ -207,13 +207,16 @@ cdef Node* read_long(Nodes self, int tag, Py_ssize_t n) except NULL:
     """Text or bytes with bodies of their own."""
     cdef Node* node = new_node(self, NODE_LONG_TEXT if tag == TAG_BODY_TEXT else NODE_LONG_BINARY, tag, n)
     cdef Span* spans = <Span*> arena(self, n * sizeof(Span))
-    cdef Py_ssize_t i, index = 0
+    cdef Py_ssize_t i
+    cdef BodyRead piece
     cdef const uint8_t* end
     if tag == TAG_BODY_BYTEARRAY:
         numbered(self, node)
         node.done = 1
     for i in range(n):
-        spans[i].data = read_body(self.d, -1, &spans[i].size, &index, tag != TAG_BODY_BYTEARRAY)
+        read_body(self.d, -1, &piece, 0 if tag == TAG_BODY_BYTEARRAY else BODY_SAME)
+        spans[i].data = piece.data
+        spans[i].size = piece.size
         end = <const uint8_t*> spans[i].data + spans[i].size
         if tag == TAG_BODY_TEXT and end_of_utf8(<const uint8_t*> spans[i].data, end) != end:
             bad(self.d, "UTF-8", "other bytes")
@@ -288,7 +291,8 @@ cdef Node* read_arrays(Nodes self, int tag, Py_ssize_t n, Place* place) except N
     cdef Place below
     cdef ArrayForm form
     cdef PyObject* descr = read_dtype(d)
-    cdef Py_ssize_t i, itemsize = fastser_descr_itemsize(descr), nbytes, size = 0, index = 0
+    cdef Py_ssize_t i, itemsize = fastser_descr_itemsize(descr), nbytes
+    cdef BodyRead piece
     form.ndim = 0
     form.size = 0
     self.kept.append(<object> descr)
@@ -314,8 +318,8 @@ cdef Node* read_arrays(Nodes self, int tag, Py_ssize_t n, Place* place) except N
         bad(d, "a size that memory can have", "another one")
     nbytes = form.size * itemsize
     if tag == TAG_ARRAY_RUN:
-        child = read_elements(
-            self, descr, tag, n * form.size, read_body(d, nbytes * n, &size, &index, False), &below)
+        read_body(d, nbytes * n, &piece, 0)
+        child = read_elements(self, descr, tag, n * form.size, piece.data, &below)
     else:
         # In place before it is full, as arrays may lie on the memory of others of the same run.
         child = new_node(self, NODE_CONCAT, tag, n * form.size)
@@ -326,7 +330,8 @@ cdef Node* read_arrays(Nodes self, int tag, Py_ssize_t n, Place* place) except N
                 d.at += 1
                 parts[i] = shared_elements(self, read_varint(d), descr, form.size, nbytes, &below)
             else:
-                parts[i] = read_elements(self, descr, tag, form.size, read_body(d, nbytes, &size, &index, False), &below)
+                read_body(d, nbytes, &piece, BODY_COPY)
+                parts[i] = read_elements(self, descr, tag, form.size, piece.data, &below)
         child = concatenated(self, tag, parts, n, n * form.size)
     new_children(self, node, 1)[0] = child
     node.done = 1

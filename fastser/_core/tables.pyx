@@ -124,6 +124,8 @@ cdef tuple make_columns(Table self, Piece* root, Place* place):
         for k in range(<Py_ssize_t> (fields.fields.size // sizeof(Field))):
             field = <Field*> fields.fields.data + k
             below.name = field.name
+            if piece_count(&field.pieces) == 0:
+                continue    # a key of another dict of the run that the one at the root is taken from
             piece = <Piece*> field.pieces.data
             open_list(self.nodes, piece, &below)
             if n >= 0 and piece.count != n:
@@ -184,14 +186,14 @@ cdef object convert(Decoder* d, object owner, bint exact):
     d.budget = d.view.frame_size * 8 if d.view.frame_size <= PY_SSIZE_T_MAX // 8 else PY_SSIZE_T_MAX
     d.max_depth = MAX_DEPTH
     d.hooks = NULL
-    d.inspect = <PyObject*> found     # so that nothing is imported, called or unpickled
+    d.inspect = <PyObject*> found     # so that nothing is imported or called
     d.allowed = NULL
     d.stack_limit = fastser_stack_limit()
     d.owner = <PyObject*> owner
     d.writable = False
     d.safe = True
     d.shares = d.has_refs = d.view.flags & FLAG_REFS
-    d.foreign = d.view.flags & FLAG_FOREIGN
+    d.foreign = d.exposed = d.view.flags & FLAG_FOREIGN
     d.walk_value = decode_value
     d.walk_items = decode_items
     nodes.d = d
@@ -240,7 +242,7 @@ def to_arrow(data, *, bint exact=False):
 
     Notes
     -----
-    Nothing is imported, called or unpickled, but time zones are looked up.
+    Nothing is imported or called, but time zones are looked up.
 
     Examples
     --------

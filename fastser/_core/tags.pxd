@@ -128,6 +128,7 @@ cdef enum:
     BODY_SAME = 2         # varint: an earlier one of buffers (text and bytes)
     BODY_OF = 3           # varint: the memory of the array with that number (arrays)
     BODY_PADDED = 4       # varint: so many bytes of the next item of data come before it (memory, whose size nothing else tells)
+    BODY_COPY = 5         # the next of buffers; what a call makes may write to it (arrays and memory)
 
     # What a reducer told beside a callable and its arguments.
     PART_STATE = 1        # items(n)
@@ -135,7 +136,8 @@ cdef enum:
     PART_DICT_ITEMS = 4   # lengths(n), items(total) keys, items(total) values
     PART_SETTER = 8       # callable: puts the state into the object
     PART_NEW = 16         # the callable is a class, its __new__ is called
-    PARTS_KNOWN = 31
+    PART_FRAME = 32       # a table or index of pandas', whose arrays stay views
+    PARTS_KNOWN = 63
 
     # How lengths and indices of more than one item are coded; else the item size in bytes.
     LENGTHS_CONSTANT = 0  # one varint, at least 1

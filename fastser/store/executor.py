@@ -22,7 +22,7 @@ import numpy as np
 
 from fastser import errors
 from fastser._core.dumps import dumps, pack
-from fastser._core.loads import loads
+from fastser._core.loads import loads, loads_private
 from fastser._core.packed import Packed
 from fastser.fallback import MAIN
 from fastser.on_demand import Reducers
@@ -72,7 +72,7 @@ class Executor(concurrent.futures.Executor):
     Notes
     -----
     A task owns its arguments, and the caller its results: their arrays can be written to, and nobody else sees it, since they
-    are mapped copy-on-write. An `ObjectRef` among the arguments (not deeper) arrives as ``store.get(ref)``, read-only.
+    are mapped copy-on-write. An `ObjectRef` among the arguments (not deeper) arrives as ``store.get(ref)``.
 
     An argument that packs to more than 64 KiB is put once, however many unfinished tasks have it: one that is passed again is compared
     with what was put, and put again if it was changed meanwhile. It is deleted when the last of these tasks is done. Results are
@@ -444,7 +444,7 @@ class _Worker:
         self._number = itertools.count()
 
     def open(self, call: bytes | ObjectRef) -> Any:
-        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else loads(bytearray(call))
+        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else _own(call)
         found: dict[ObjectRef, Any] = {}
         resolve = partial(self._resolve, found)
         calls = [tuple(map(resolve, args)) for args in calls]
@@ -569,7 +569,7 @@ class _Received:
 def _receive(prefix: str, content: bytes | ObjectRef) -> _Received:
     try:
         if not isinstance(content, ObjectRef):
-            return _Received(loads(bytearray(content)))  # so that its arrays can be written to
+            return _Received(_own(content))
         store = _RECEIVERS[prefix].store
         try:
             return _Received(store.get(content, mode="c"))
@@ -577,6 +577,11 @@ def _receive(prefix: str, content: bytes | ObjectRef) -> _Received:
             store.delete(content)  # its memory is free when the last view of it is gone
     except BaseException as error:
         return _Received(error=error)
+
+
+def _own(frame: bytes) -> Any:
+    """The object of a frame that came through a pipe; its arrays can be written to."""
+    return loads_private(bytearray(frame), readonly=False)
 
 
 class _Raised(Exception):
@@ -606,7 +611,8 @@ def _raised_there(frame: bytes, text: str) -> _Raised:
         raised.original = loads(frame)
     except BaseException as error:
         raised.original = error
-    raised.original.__cause__ = RemoteTraceback(text)
+    trace = RemoteTraceback(text)
+    trace.__cause__, raised.original.__cause__ = raised.original.__cause__, trace
     return raised
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastser import errors
 from fastser._core.dumps import pack
-from fastser._core.loads import loads
+from fastser._core.loads import loads, loads_private
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 from fastser._core.shared import fetch, lock
 from fastser.store.account import Account
@@ -186,6 +186,7 @@ class ObjectStore:
         track_refs: bool = True,
         max_depth: int = 1000,
         fallback: Literal["cloudpickle", "pickle"] | None = "cloudpickle",
+        verify: bool = False,
     ) -> ObjectRef:
         """Pack an object straight into shared memory.
 
@@ -194,7 +195,7 @@ class ObjectStore:
         obj : object
         key : str, optional
             A name to get it by, which is used once: a second put is refused.
-        track_refs, max_depth, fallback
+        track_refs, max_depth, fallback, verify
             As for `fastser.dumps`.
 
         Returns
@@ -211,7 +212,7 @@ class ObjectStore:
             The key is taken.
         StoreClosedError
         """
-        return self._write(pack(obj, track_refs=track_refs, max_depth=max_depth, fallback=fallback), key)
+        return self._write(pack(obj, track_refs=track_refs, max_depth=max_depth, fallback=fallback, verify=verify), key)
 
     def put_frame(self, frame: "Buffer | Packed", *, key: str | None = None) -> ObjectRef:
         """Put what is packed already: what `fastser.dumps` or `fastser.pack` returned.
@@ -253,6 +254,7 @@ class ObjectStore:
         *,
         mode: Literal["r", "c"] = "r",
         timeout: float | None = None,
+        writable: bool | None = None,
         safe: bool = False,
         allow: Iterable[type | str] = (),
         max_depth: int = 1000,
@@ -264,11 +266,12 @@ class ObjectStore:
         ref : ObjectRef or str
             A reference, or the key of an object that was put with one.
         mode : {"r", "c"}
-            Whether arrays are read-only, or private and writable (copy-on-write). The store's bytes never change.
+            Whether arrays in containers and fields are read-only, or writable. The memory is private and copy-on-write in any case:
+            arrays that a reducer makes something of are writable and no copies, and the store's bytes never change.
         timeout : float, optional
             How many seconds to wait for an object that is still being put. By default as long as its writer lives.
-        safe, allow, max_depth
-            As for `fastser.loads`.
+        writable, safe, allow, max_depth
+            As for `fastser.loads`. With ``writable=True`` nothing views the store.
 
         Returns
         -------
@@ -286,7 +289,12 @@ class ObjectStore:
         DecodeError, UnsafeDataError, DepthError
             As for `fastser.loads`.
         """
-        return loads(self.get_frame(ref, mode=mode, timeout=timeout), safe=safe, allow=allow, max_depth=max_depth)
+        if mode != "r" and mode != "c":
+            raise errors.bad_option("mode", "'r' or 'c'", mode)
+        frame = self._frame(ref, True, timeout)
+        if writable is True or (mode == "c" and memoryview(frame).readonly and writable is None):
+            return loads(frame, writable=True, safe=safe, allow=allow, max_depth=max_depth)
+        return loads_private(frame, readonly=mode == "r", writable=writable, safe=safe, allow=allow, max_depth=max_depth)
 
     def get_frame(self, ref: ObjectRef | str, *, mode: Literal["r", "c"] = "r", timeout: float | None = None) -> "Buffer":
         """The frame of an object, as it was put: what `fastser.loads` takes.
@@ -299,18 +307,22 @@ class ObjectStore:
         Returns
         -------
         bytes-like
-            Of shared memory, unless it is small.
+            Of shared memory, unless it is small; writable, and private, with ``mode="c"``.
 
         Raises
         ------
         ObjectNotFoundError, StoreTimeoutError, ForeignRefError
             As for `get`.
         """
-        name = self._name(ref)
         if mode != "r" and mode != "c":
             raise errors.bad_option("mode", "'r' or 'c'", mode)
-        frame = fetch(self._directory.sealed, name, private=mode == "c", touch=self._touch)
-        return self._wait(ref, name, mode == "c", timeout) if frame is None else frame
+        frame = self._frame(ref, mode == "c", timeout)
+        return bytearray(frame) if mode == "c" and memoryview(frame).readonly else frame
+
+    def _frame(self, ref: ObjectRef | str, private: bool, timeout: float | None) -> "Buffer":
+        name = self._name(ref)
+        frame = fetch(self._directory.sealed, name, private=private, touch=self._touch)
+        return self._wait(ref, name, private, timeout) if frame is None else frame
 
     def refs(self) -> list[ObjectRef]:
         """The objects in the store, in the order in which they were put; those that have a key come last."""
