@@ -403,7 +403,7 @@ _ORDERED |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta
 
 
 def in_order(members: list[Any]) -> list[Any]:
-    """The members of a set in an order that depends on nothing but them; as they come where some are of users' classes."""
+    """The members of a set in an order that depends on nothing but them; as they come where some are instances of users' classes."""
     try:
         return sorted(members, key=_place_in_order)
     except _NoOrder:
@@ -418,6 +418,10 @@ def _place_in_order(member: Any) -> tuple[str, Any]:
         return "tuple", tuple(map(_place_in_order, member))
     if kind is frozenset:
         return "frozenset", tuple(sorted(map(_place_in_order, member)))
+    if isinstance(member, enum.Enum):
+        return "member", (kind.__module__, kind.__qualname__, str(member._name_))
+    if isinstance(member, (type, types.FunctionType, types.BuiltinFunctionType)):
+        return "named", (str(member.__module__), member.__qualname__, "")
     raise _NoOrder
 
 
