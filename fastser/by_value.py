@@ -99,8 +99,18 @@ class ByValue:
             if obj is getattr(sys, stream):
                 return getattr, (sys, stream)
         if cls in _reducers and cls is not io.TextIOWrapper:  # it would take a text file for its text
-            return _reducers[cls](obj)
+            return self._by_cloudpickle(obj)
         return self._named(obj, name)
+
+    def _by_cloudpickle(self, obj: Any) -> Any:
+        reduced = _reducers[type(obj)](obj)
+        if reduced[0] is getattr:
+            found = None
+            with suppress(Exception):
+                found = getattr(*reduced[1])
+            if found is not obj:  # what `type` has for its instances, say
+                return None
+        return reduced
 
     def is_lenient(self, obj: Any) -> bool:
         """Whether what makes an object again takes arguments that are incomplete still."""
@@ -169,8 +179,8 @@ class ByValue:
     # --- classes
 
     def _class(self, cls: type) -> Any:
-        if cls is late.TYPED_DICT:
-            return late.base_of, (typing.TypedDict,)
+        if cls in late.SPECIAL_BASES:
+            return late.base_of, (late.SPECIAL_BASES[cls],)
         module = found_in(cls.__module__)
         if module is not cls.__module__:
             return getattr, (sys.modules[module], cls.__qualname__)
