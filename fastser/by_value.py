@@ -8,6 +8,7 @@ imported only when something goes by value, or comes so.
 import builtins
 import enum
 import functools
+import inspect
 import io
 import pickle
 import sys
@@ -98,8 +99,18 @@ class ByValue:
             if obj is getattr(sys, stream):
                 return getattr, (sys, stream)
         if cls in _reducers and cls is not io.TextIOWrapper:  # it would take a text file for its text
-            return _reducers[cls](obj)
+            return self._by_cloudpickle(obj)
         return self._named(obj, name)
+
+    def _by_cloudpickle(self, obj: Any) -> Any:
+        reduced = _reducers[type(obj)](obj)
+        if reduced[0] is getattr:
+            found = None
+            with suppress(Exception):
+                found = getattr(*reduced[1])
+            if found is not obj:  # what `type` has for its instances, say
+                return None
+        return reduced
 
     def is_lenient(self, obj: Any) -> bool:
         """Whether what makes an object again takes arguments that are incomplete still."""
@@ -168,8 +179,8 @@ class ByValue:
     # --- classes
 
     def _class(self, cls: type) -> Any:
-        if cls is late.TYPED_DICT:
-            return late.base_of, (typing.TypedDict,)
+        if cls in late.SPECIAL_BASES:
+            return late.base_of, (late.SPECIAL_BASES[cls],)
         module = found_in(cls.__module__)
         if module is not cls.__module__:
             return getattr, (sys.modules[module], cls.__qualname__)
@@ -189,8 +200,8 @@ class ByValue:
         attributes.pop("__slotnames__", None)  # what copyreg found
         if "_abc_impl" in attributes:
             attributes["_abc_impl"].sort(key=digests.place)
-        if not _can_be_made_again(cls, make, arguments, setter, attributes):
-            reason = "what its metaclass holds cannot be carried"
+        reason = _obstacle(cls, make, arguments, setter, attributes)
+        if reason:
             if definitions.is_found(cls):
                 return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
             raise pickle.PicklingError(reason)
@@ -213,10 +224,8 @@ class ByValue:
         for name, attribute in attributes.items():
             functions = _functions_of(attribute)
             # What a metaclass does to new classes was done to those that it holds.
-            if name in _LAST or issubclass(cls, type) or not (functions or _is_plain(attribute)):
-                rest[name] = attribute
-                continue
-            first[name] = attribute
+            is_late = name in _LAST or issubclass(cls, type) or not (functions or _is_plain(attribute))
+            (rest if is_late else first)[name] = attribute
             is_own = all(_is_of_statement(fn, cls) for fn in functions)
             for i, member in enumerate(_members_of(attribute) if is_own else functions):
                 if id(member) in self._functions or self._members.setdefault(id(member), (member, cls, name if is_own else "", i))[1] is not cls:
@@ -328,19 +337,43 @@ def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any
     if slots is None or type(options) is not dict or typing.NamedTuple in bases:
         return arguments
     attributes.pop("__slots__", None)
-    for name, attribute in vars(cls).items():
-        if type(attribute) is types.MemberDescriptorType and attribute.__objclass__ is cls:
-            attributes.pop(name, None)
+    members = [name for name, found in vars(cls).items() if type(found) is types.MemberDescriptorType and found.__objclass__ is cls]
+    for name in members:
+        attributes.pop(name, None)
+    if isinstance(slots, Iterator):  # it has no more names
+        slots = tuple(members)
     return *arguments[:3], {**options, "__slots__": slots}, *arguments[4:]
 
 
 _made_again: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()
 
 
+def _obstacle(cls: type, make: Any, arguments: tuple[Any, ...], setter: Any, attributes: dict[str, Any]) -> str:
+    """Why no reader could make a class again; empty where one could."""
+    needed = dict.fromkeys(_options_needed(cls))
+    if needed:
+        return f"it was made with {', '.join(needed)} in its statement, which nothing tells"
+    metaclasses = [meta for meta in type(cls).__mro__ if not issubclass(type, meta)]
+    if all(_is_of_a_statement(meta) and meta.__basicsize__ == type.__basicsize__ for meta in metaclasses):
+        return ""
+    if not _is_of_a_statement(type(cls)) and reference(type(cls), "cloudpickle") is None:
+        return f"its metaclass is not found as {type(cls).__module__}.{type(cls).__qualname__}"
+    return "" if _can_be_made_again(cls, make, arguments, setter, attributes) else "what its metaclass holds cannot be carried"
+
+
+def _options_needed(cls: type) -> Iterator[str]:
+    """The options of its statement that what makes a class cannot do without."""
+    takers = [*(inspect.getattr_static(type(cls), name) for name in ("__new__", "__init__")), getattr(super(cls, cls), "__init_subclass__", None)]
+    for taker in takers:
+        fn = getattr(taker, "__func__", taker)
+        if type(fn) is types.FunctionType:
+            code = fn.__code__
+            names = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
+            yield from (name for name in names if name not in (fn.__kwdefaults__ or {}))
+
+
 def _can_be_made_again(cls: type, make: Any, arguments: tuple[Any, ...], setter: Any, attributes: dict[str, Any]) -> bool:
     """Whether a class with a metaclass in C can be: it may keep what no attribute tells. One is made to see."""
-    if all(_is_of_a_statement(meta) and meta.__basicsize__ == type.__basicsize__ for meta in type(cls).__mro__ if not issubclass(type, meta)):
-        return True
     known = _made_again.get(cls)
     if known is None:
         known = False
@@ -388,7 +421,7 @@ def fill_function(fn: types.FunctionType, whole: tuple[Any, ...]) -> None:
     scope = fn.__globals__
     scope.update(found)
     if set_in_main and scope.get("__name__") in MAIN:
-        scope.update((name, set_in_main[name]) for name in found if name in set_in_main)
+        scope.update(set_in_main)  # it may be all that there is of a name
     for cell, content in zip(fn.__closure__ or (), contents):
         if content is not nothing:
             cell.cell_contents = content

@@ -50,7 +50,7 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
     with _lock:
         record = _record_of(obj)
         if record.key is not None:
-            if record.narrow is None:  # as it is now is how it was made
+            if record.narrow is None:  # of what never changes
                 record.narrow = narrow
             if record.narrow == narrow:
                 return record.key
@@ -127,7 +127,10 @@ def is_unfilled(obj: Any) -> bool:
 
 
 def filled(obj: Any) -> None:
-    _record_of(obj).unfilled = False
+    record = _record_of(obj)
+    record.unfilled = False
+    if record.narrow is None:
+        record.narrow = _narrow(obj)
 
 
 def own_function(key: Key, cls: type = types.FunctionType, parts_of: Callable[[Any], Any] | None = None) -> Any:

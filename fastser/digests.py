@@ -9,7 +9,7 @@ import re
 import sys
 import types
 import weakref
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -144,7 +144,10 @@ class _Digest:
             self.function_statement(root)
         else:
             for part in root:
-                self.value("__main__" if type(part) is str and part in MAIN else part)
+                if type(part) is dict:
+                    self.mapping(part)
+                else:
+                    self.value("__main__" if type(part) is str and part in MAIN else part)
 
     def words(self, *words: str | bytes) -> None:
         for word in words:
@@ -257,8 +260,14 @@ class _Digest:
             members = cls.__members__
             self.mapping({name: member._value_ for name, member in members.items()})
             attributes = {name: value for name, value in attributes.items() if name not in members and not _is_of_enum(name)}
+        if "__dataclass_fields__" in vars(cls) and str(cls.__doc__).startswith(f"{cls.__name__}("):
+            del attributes["__doc__"]  # the signature, with addresses of what has no other text
         self.annotations(cls, attributes.pop("__annotate_func__", None), attributes.pop("__annotations__", None))
         self.mapping(dict(sorted(attributes.items())))
+        for name, field in getattr(cls, "__dataclass_fields__", {}).items():
+            if getattr(field, "metadata", None):  # of which no code of the class tells
+                self.words("metadata", name)
+                self.mapping(field.metadata)
 
     def annotations(self, obj: Any, annotate: Any, evaluated: dict[str, Any] | None = None) -> None:
         if type(annotate) is types.FunctionType:
@@ -268,7 +277,7 @@ class _Digest:
         elif evaluated:  # to ask a class for them may give it an empty dict
             self.mapping(evaluated)
 
-    def mapping(self, mapping: dict[str, Any]) -> None:
+    def mapping(self, mapping: Mapping[Any, Any]) -> None:
         self.words(str(len(mapping)))
         for name, value in mapping.items():
             self.words(str(name))
@@ -290,7 +299,7 @@ def _order(item: Any) -> tuple[str, ...]:
 
 
 def _without_addresses(obj: Any) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(obj))
+    return re.sub(r" at 0x[0-9a-fA-F]+|\b__mp_(?=main__\.)", lambda found: "__" if found[0] == "__mp_" else "", repr(obj))
 
 
 def _code_digest(code: types.CodeType) -> bytes:

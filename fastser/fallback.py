@@ -207,6 +207,11 @@ def reference(obj: Any, mode: str | None, name: str | None = None) -> tuple[str,
     if isinstance(obj, types.ModuleType):
         if type(obj.__name__) is str and sys.modules.get(obj.__name__) is obj and not (by_value and _goes_by_value(obj.__name__)):
             return obj.__name__, ""
+        # One may have the name of another, as _collections_abc has.
+        if type(obj.__name__) is str and obj.__name__ in sys.modules:
+            for key, module in [*sys.modules.items()]:
+                if module is obj and not (by_value and _goes_by_value(key)):
+                    return key, ""
         if by_value:
             return None
         raise pickle.PicklingError(f"it is not the module that is imported as {obj.__name__}")

@@ -113,7 +113,8 @@ def base_of(special: Any) -> Any:
     return types.resolve_bases((special,))[0]
 
 
-TYPED_DICT = base_of(typing.TypedDict)  # which the annotations of such classes refer to, and no name leads to
+# What the annotations of such classes refer to, and no name leads to.
+SPECIAL_BASES = {base_of(special): special for special in (typing.TypedDict, typing.NamedTuple)}
 
 
 # --- type parameters, aliases, sentinels ---------------------------------------------------------------------------------

@@ -328,6 +328,7 @@ def _definition(obj: Any) -> Iterator[Part]:
         for name, value in (("__defaults__", obj.__defaults__), ("__kwdefaults__", obj.__kwdefaults__)):
             yield value, attribute, name
     elif isinstance(obj, type):
+        yield type(obj), attribute, "__class__"
         yield from ((base, attribute, f"__bases__[{i}]") for i, base in enumerate(obj.__bases__))
     yield from ((value, value_of, name) for name, value in list(vars(obj).items()) if name not in ("__dict__", "__weakref__"))
 

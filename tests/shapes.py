@@ -254,5 +254,7 @@ def _order(member):
     label = _label(member)
     if label is not None:
         return label
+    if isinstance(member, enum.Enum):
+        return f"member {member.name}"
     tag = getattr(member, "tag", "")
     return f"{type(member).__name__} {getattr(member, '__name__', '')} {getattr(member, '__qualname__', '')} {tag if type(tag) in (str, int) else ''}"

@@ -13,13 +13,14 @@ from fastser._core.tags cimport *
 
 import copyreg as _copyreg
 import enum as _enum
+import types as _types
 
 from fastser import fallback as _fallback
 
 cdef dict _reducers = _copyreg.dispatch_table
 cdef object _newobj = _copyreg.__newobj__
 cdef frozenset _asked = frozenset(_fallback.OWN_REDUCERS)
-cdef object _function = type(lambda: None)
+cdef object _function = _types.FunctionType
 cdef str _new = "__new__"
 cdef list _none = []              # never changed
 
