@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # scikit-learn, from 1.7 on: partial_fit of SGDClassifier, SGDRegressor and Perceptron changes the array that coef_ was before, though it is
-# read-only, and says nothing. One would expect an error, as up to 1.6, or that the old array stays as it was. The compiled loop declares
-# the coefficients as memory that it only reads, takes a pointer to them, and writes through it. So whoever froze the coefficients, or
-# holds what they are a view of, sees them change.
+# read-only, and says nothing. One would expect an error, as up to 1.6, or that the old array stays as it was. The compiled loop takes the
+# coefficients as memory that it only reads, and hands them on to what writes to them. So whoever froze the coefficients, or holds what
+# they are a view of, sees them change.
 # Seen with CPython 3.11 on Linux; runs for about a minute.
 set -euo pipefail
 folder=$(mktemp -d)
