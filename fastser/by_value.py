@@ -134,7 +134,7 @@ class ByValue:
     def _function(self, fn: types.FunctionType) -> Any:
         self._functions[id(fn)] = fn
         bare, whole = self._bare(fn), self._whole(fn)
-        if self._values or not definitions.is_found(fn):
+        if self._values or fn.__name__ == "__annotate__" or not definitions.is_found(fn):
             return make_function, bare, whole, None, None, fill_function
         return make_own_function, (tuple(definitions.key_of(fn)), *bare), whole, None, None, fill_own_function
 
@@ -192,6 +192,9 @@ class ByValue:
             raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
         make, arguments, (attributes, _), *_, setter = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
         arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
+        if issubclass(cls, enum.Enum) and hasattr(enum, "member"):
+            # What would be a method, had it not been said to be a member.
+            arguments[3].update((name, enum.member(value)) for name, value in arguments[3].items() if hasattr(value, "__get__"))
         static = attributes.get("__static_attributes__")
         if type(static) is tuple:
             attributes["__static_attributes__"] = tuple(sorted(static))  # in the order of a set

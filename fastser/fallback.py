@@ -14,6 +14,7 @@ import inspect
 import pickle
 import sys
 import types
+import typing
 import uuid
 import weakref
 from collections import namedtuple
@@ -372,6 +373,16 @@ def _reduce_weak_mapping(mapping: Any) -> Any:
     return type(mapping), (), None, None, iter(list(mapping.items()))
 
 
+def _reduce_forward(obj: Any) -> tuple[Any, ...]:
+    """A name that nothing was found for: it holds all globals of its module, and all that is in its class."""
+    make, arguments, (fields, slots), *rest = obj.__reduce_ex__(5)
+    names: tuple[str, ...] = ()
+    with suppress(SyntaxError):
+        names = compile(f"({obj.__forward_arg__},)", __name__, "eval").co_names
+    narrowed = {name: {n: held[n] for n in names if n in held} for name, held in slots.items() if isinstance(held, dict)}
+    return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
+
+
 # What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
 OWN_REDUCERS: dict[type, Any] = {
     memoryview: _reduce_view,
@@ -383,6 +394,8 @@ OWN_REDUCERS: dict[type, Any] = {
     type(getattr(dataclasses, "_HAS_DEFAULT_FACTORY")): lambda one: _of_dataclasses(one, "_HAS_DEFAULT_FACTORY"),
     type(getattr(dataclasses, "_FIELD")): lambda kind: _of_dataclasses(kind, kind.name),
 }
+if sys.version_info >= (3, 14):
+    OWN_REDUCERS[typing.ForwardRef] = _reduce_forward
 
 
 def _of_dataclasses(one: Any, name: str) -> Any:

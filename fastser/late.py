@@ -271,16 +271,6 @@ def _reduce_weak(obj: Any) -> Any:
     return (weakref.ref, (referent,)) if isinstance(referent, type) else NotImplemented
 
 
-def _reduce_forward(obj: Any) -> tuple[Any, ...]:
-    """A name that nothing was found for: it holds all globals of its module, and all that is in its class."""
-    make, arguments, (fields, slots), *rest = obj.__reduce_ex__(5)
-    names: tuple[str, ...] = ()
-    with suppress(SyntaxError):
-        names = compile(f"({obj.__forward_arg__},)", __name__, "eval").co_names
-    narrowed = {name: {n: held[n] for n in names if n in held} for name, held in slots.items() if isinstance(held, dict)}
-    return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
-
-
 def _reduce_lazy_import(obj: Any) -> tuple[Any, ...]:
     """The statement again. What `from` or `as` says is a chain of names, which no attribute tells."""
     names: list[str] = []
@@ -313,7 +303,5 @@ REDUCERS: dict[type, Callable[[Any], Any]] = {
     typing.ParamSpecArgs: _reduce_arguments,
     typing.ParamSpecKwargs: _reduce_arguments,
 }
-if sys.version_info >= (3, 14):
-    REDUCERS[typing.ForwardRef] = _reduce_forward
 if sys.version_info >= (3, 15):
     REDUCERS[types.LazyImportType] = _reduce_lazy_import

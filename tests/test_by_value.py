@@ -339,7 +339,7 @@ def test_a_class_that_is_there_keeps_what_its_annotations_will_find():
         assert Node.__annotations__ == {"next": Later}
         frame = fastser.dumps(Node)
         Node.__annotate__ = given
-        assert fastser.loads(frame).__annotate__(1) == Node.__annotations__ == {"next": Later}
+        assert fastser.loads(frame) is Node and Node.__annotate__ is given  # nothing is patched back
         """
     )
 

@@ -576,7 +576,7 @@ PROGRAMS = {
         def later(x): return Color.RED, x
         class Color(enum.Enum):
             RED = 1
-            CALL = functools.partial(later, 5)
+            CALL = enum.member(functools.partial(later, 5)) if hasattr(enum, "member") else functools.partial(later, 5)
             PAIR = (later, [1])
             def next(self): return Color.PAIR
         class Flags(enum.Flag):

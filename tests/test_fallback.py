@@ -15,7 +15,8 @@ import weakref
 import numpy as np
 import pytest
 
-from fastser import errors, fallback
+import fastser
+from fastser import errors
 from fastser.locate import locate
 
 pytestmark = pytest.mark.core
@@ -42,46 +43,22 @@ class Refuses:
 
 
 def roundtrip(obj, mode="cloudpickle"):
-    payload, buffers = fallback.pickle_object(obj, mode)
-    assert type(payload) is bytes
-    assert all(type(buffer) is pickle.PickleBuffer for buffer in buffers)
-    # As the core hands them back: views of one read-only frame.
-    return fallback.unpickle_object(memoryview(payload), [memoryview(bytes(buffer)) for buffer in buffers])
+    return fastser.loads(fastser.dumps(obj, fallback=mode))
 
 
-# --- pickle, then cloudpickle ------------------------------------------------------------------------------------------
+# --- by name, by reducer, by value -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["pickle", "cloudpickle"])
-def test_what_pickle_can_do_is_plain_pickle(mode):
+@pytest.mark.parametrize("mode", ["pickle", "cloudpickle", None])
+def test_what_has_a_name_or_fields_needs_no_cloudpickle(mode):
     point = Point(1, [2, "text"])
-    payload, buffers = fallback.pickle_object(point, mode)
-    assert payload == pickle.dumps(point, protocol=5)
-    assert buffers == []
-    assert fallback.unpickle_object(payload, buffers) == point
-
-
-@pytest.mark.parametrize("mode", ["pickle", "cloudpickle"])
-def test_buffers_travel_out_of_band_and_come_back_as_views(mode):
-    array = np.arange(1000.0)
-    payload, buffers = fallback.pickle_object(Point(array, bytearray(b"in band")), mode)
-    assert len(payload) < 500
-    (buffer,) = buffers
-    assert memoryview(buffer).obj is array
-    memory = bytearray(buffer)
-    found = fallback.unpickle_object(payload, [memoryview(memory)])
-    assert found.x.__array_interface__["data"][0] == np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
-    assert found.x.flags.writeable
-    np.testing.assert_array_equal(found.x, array)
-    assert found.y == bytearray(b"in band")
-    assert not fallback.unpickle_object(payload, [memoryview(bytes(memory))]).x.flags.writeable
+    assert fastser.dumps(point, fallback=mode) == fastser.dumps(point)
+    assert roundtrip(point, mode) == point
 
 
 def test_a_pickle_buffer_itself():
-    payload, (buffer,) = fallback.pickle_object(pickle.PickleBuffer(b"abc"), "pickle")
-    assert bytes(buffer) == b"abc"
-    view = memoryview(b"xyz")
-    assert fallback.unpickle_object(payload, [view]) is view
+    view = roundtrip(pickle.PickleBuffer(b"abc"), "pickle")
+    assert type(view) is memoryview and bytes(view) == b"abc"
 
 
 def test_what_pickle_refuses_goes_by_value():
@@ -100,18 +77,18 @@ def test_what_pickle_refuses_goes_by_value():
     assert list(roundtrip({"a": 1}.keys())) == ["a"]
 
 
-def test_buffers_beside_what_goes_by_value():
+def test_arrays_beside_what_goes_by_value():
     array = np.arange(1000.0)
-    payload, buffers = fallback.pickle_object([array, lambda: array], "cloudpickle")
-    assert len(buffers) == 1
-    found, function = fallback.unpickle_object(payload, [memoryview(bytes(buffers[0]))])
+    frame = fastser.dumps([array, lambda: array])
+    assert len(frame) < array.nbytes + 1000
+    found, function = fastser.loads(frame)
     np.testing.assert_array_equal(found, array)
     assert function() is found
 
 
 def test_mode_pickle_never_asks_cloudpickle():
-    with pytest.raises((pickle.PicklingError, AttributeError)):
-        fallback.pickle_object(lambda: None, "pickle")
+    with pytest.raises(fastser.EncodeError):
+        fastser.dumps(lambda: None, fallback="pickle")
 
 
 def test_importable_functions_and_classes_go_by_reference():
@@ -122,19 +99,19 @@ def test_importable_functions_and_classes_go_by_reference():
 def test_modules_registered_by_value():
     cloudpickle = pytest.importorskip("cloudpickle")
     module = sys.modules[__name__]
+    plain = fastser.dumps(Point(1, 2))
     cloudpickle.register_pickle_by_value(module)
     try:
-        payload, buffers = fallback.pickle_object(Point(1, 2), "cloudpickle")
-        assert b"__init__" in payload  # the class's own code
-        assert fallback.pickle_object(Point(1, 2), "pickle")[0] == pickle.dumps(Point(1, 2), protocol=5)
+        assert b"__init__" in fastser.dumps(Point(1, 2))  # the class's own code
+        assert fastser.dumps(Point(1, 2), fallback="pickle") == plain
     finally:
         cloudpickle.unregister_pickle_by_value(module)
-    assert b"__init__" not in fallback.pickle_object(Point(1, 2), "cloudpickle")[0]
+    assert fastser.dumps(Point(1, 2)) == plain and b"__init__" not in plain
 
 
 MAIN = """
     import sys, threading
-    from fastser import fallback
+    import fastser
 
     class Plain:
         def twice(self):
@@ -145,19 +122,23 @@ MAIN = """
 
     plain, locked = Plain(), Locked()
     plain.x = 21
-    for obj in (plain, Plain, locked, "the text __main__"):
-        print(fallback.pickle_object(obj, "cloudpickle")[0].hex())
+    for obj in (plain, Plain, "the text __main__"):
+        print(fastser.dumps(obj).hex())
+    try:
+        fastser.dumps([locked])
+    except fastser.EncodeError as error:
+        print(error, error.__cause__, sep="\\n")
 """
 
 
-def test_main_goes_by_value_where_it_can():
+def test_main_goes_by_value_or_not_at_all():
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(MAIN)], capture_output=True, text=True, check=True)
-    plain, cls, locked, text = map(bytes.fromhex, done.stdout.split())
-    assert fallback.unpickle_object(plain, []).twice() == 42  # its class is not in this process's __main__
-    assert fallback.unpickle_object(cls, []).__name__ == "Plain"
-    assert fallback.unpickle_object(text, []) == "the text __main__"
-    with pytest.raises(AttributeError, match="Locked"):
-        fallback.unpickle_object(locked, [])
+    *frames, error, cause = done.stdout.splitlines()
+    plain, cls, text = map(bytes.fromhex, frames)
+    assert fastser.loads(plain).twice() == 42  # its class is not in this process's __main__
+    assert fastser.loads(cls).__name__ == "Plain"
+    assert fastser.loads(text) == "the text __main__"
+    assert error.startswith("cannot pack the _thread.lock at $[0].class.lock: ") and cause == "cannot pickle '_thread.lock' object"
 
 
 def test_plain_objects_do_not_import_cloudpickle():
@@ -167,33 +148,33 @@ def test_plain_objects_do_not_import_cloudpickle():
     assert done.stdout == "False\n"
 
 
-# --- when both refuse --------------------------------------------------------------------------------------------------
+# --- what is refused ---------------------------------------------------------------------------------------------------
 
 
-def test_the_obstacle_that_is_left_is_named():
+def test_the_obstacle_is_named():
     lock = threading.Lock()
-    with pytest.raises(TypeError, match=r"cannot pickle '_thread.lock' object") as caught:
-        fallback.pickle_object(lambda: lock, "cloudpickle")  # pickle alone would complain of the lambda
-    assert caught.value.__context__ is None
+    with pytest.raises(fastser.EncodeError, match=r"cannot pack the _thread.lock at \$\.__closure__\[0\]\.cell_contents: ") as caught:
+        fastser.dumps(lambda: lock)
+    assert type(caught.value.__cause__) is TypeError and str(caught.value.__cause__) == "cannot pickle '_thread.lock' object"
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), ZeroDivisionError("mine"), TypeError("mine"), AttributeError("mine")])
 @pytest.mark.parametrize("mode", ["pickle", "cloudpickle"])
-def test_an_objects_own_error_comes_through(error, mode):
-    with pytest.raises(type(error), match="^mine$") as caught:
-        fallback.pickle_object(Refuses(error), mode)
-    assert caught.value is error
+def test_an_objects_own_error_is_the_cause(error, mode):
+    with pytest.raises(fastser.EncodeError, match=f"{type(error).__name__}: mine") as caught:
+        fastser.dumps(Refuses(error), fallback=mode)
+    assert caught.value.__cause__ is error
 
 
 def test_nothing_of_a_refused_attempt_is_kept():
     class Local:
         pass
 
-    array = np.arange(1000.0)
-    payload, buffers = fallback.pickle_object([array, Local], "cloudpickle")  # pickle met the array, then gave up
-    assert len(buffers) == 1
+    array, lock = np.arange(1000.0), threading.Lock()
+    with pytest.raises(fastser.EncodeError):
+        fastser.dumps([array, Local, Local(), lambda: array, lambda: lock])
     gone = weakref.ref(array)
-    del array, payload, buffers
+    del array
     gc.collect()
     assert gone() is None
 

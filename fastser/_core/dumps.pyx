@@ -52,10 +52,11 @@ cdef inline void forget(PyObject** held) noexcept:
 cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
     global _pool, _pooled
     encoder_clear(e)
+    if e.careful:    # only then were reducers asked
+        forget(&e.answers)
+        forget(&e.by_value)
+        memo_clear(&e.asked)
     forget(&e.whole)
-    forget(&e.answers)
-    forget(&e.by_value)
-    memo_clear(&e.asked)
     # An integer of one byte in the frame took eight of scratch.
     if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
         encoder_free(e)
@@ -116,7 +117,7 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
 
 cdef int encode_root(Encoder* e, PyObject* root, bint track, Py_ssize_t max_depth, int fallback) except -1:
     e.track = track
-    e.careful = runs_code(root, 3)
+    e.careful = runs_code(root)
     e.acyclic = 0
     e.singly = 0
     e.recursive = 0

@@ -3,9 +3,8 @@ from cpython.object cimport PyObject
 from fastser._core.encoder cimport Encoder
 
 
-# Whether packing an object is known to run Python code, so that there is no use in trying without; containers within each other are
-# looked into so deep.
-cdef bint runs_code(PyObject* o, int depth) noexcept
+# Whether packing an object is known to run Python code, so that there is no use in trying without.
+cdef bint runs_code(PyObject* o) noexcept
 
 # One object of a type that is not native.
 cdef int encode_foreign(Encoder* e, PyObject* o) except -1

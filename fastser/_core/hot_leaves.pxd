@@ -22,8 +22,7 @@ cdef extern from *:
     static inline size_t fastser_text_slot(PyObject *o) {
         const unsigned char *data = (const unsigned char *) PyUnicode_DATA(o);
         size_t size = (size_t) PyUnicode_GET_LENGTH(o) * PyUnicode_KIND(o);
-        size_t slot = size * 7 + data[0] + data[size / 3] * 31u + data[size / 2] * 59u + data[size - 1] * 101u;
-        return PyUnicode_KIND(o) == PyUnicode_1BYTE_KIND ? slot + data[size - 2] * 13u : slot;
+        return size * 7 + data[0] + data[size / 2] * 59u + data[size - 1] * 101u;
     }
     """
     size_t fastser_text_slot(PyObject* o) noexcept

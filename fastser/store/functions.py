@@ -114,7 +114,7 @@ def _referred(fn: types.FunctionType) -> Iterator[Any]:
         annotations = fn.__annotations__
     else:
         # Not at the top: it imports cloudpickle, which a pool that is given functions by name does without.
-        from fastser.by_value import cached_annotations
+        from fastser.late import cached_annotations
 
         yield annotate
         annotations = cached_annotations(fn) or {}
