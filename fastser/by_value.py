@@ -179,8 +179,9 @@ class ByValue:
     # --- classes
 
     def _class(self, cls: type) -> Any:
-        if cls in late.SPECIAL_BASES:
-            return late.base_of, (late.SPECIAL_BASES[cls],)
+        special = late.special_base(cls, digests.found(*digests.place(cls)))
+        if special is not None:
+            return late.base_of, (special,)
         module = found_in(cls.__module__)
         if module is not cls.__module__:
             return getattr, (sys.modules[module], cls.__qualname__)
@@ -329,12 +330,19 @@ def _is_of_a_statement(cls: type) -> bool:
 
 
 def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments for a class that has its qualified name, and its slots: some versions of cloudpickle name them afterwards, which makes none."""
+    """The arguments for a class that has its qualified name, what its metaclass has descriptors for, and its slots.
+
+    Some versions of cloudpickle name the slots afterwards, which makes none.
+    """
     slots = vars(cls).get("__slots__")
     bases, options = arguments[2:4]
-    if type(options) is dict and cls.__qualname__ != cls.__name__:
-        options["__qualname__"] = cls.__qualname__
-    if slots is None or type(options) is not dict or typing.NamedTuple in bases:
+    if type(options) is dict:
+        if cls.__qualname__ != cls.__name__:
+            options["__qualname__"] = cls.__qualname__
+        for name in [name for name in attributes if _is_set_by_metaclass(cls, name)]:
+            options[name] = attributes.pop(name)
+    # The functions that named tuples are derived from (typing has one, typing_extensions another) make their slots.
+    if slots is None or type(options) is not dict or any(getattr(base, "__name__", "") == "NamedTuple" and type(base) is types.FunctionType for base in bases):
         return arguments
     attributes.pop("__slots__", None)
     members = [name for name, found in vars(cls).items() if type(found) is types.MemberDescriptorType and found.__objclass__ is cls]
@@ -343,6 +351,11 @@ def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any
     if isinstance(slots, Iterator):  # it has no more names
         slots = tuple(members)
     return *arguments[:3], {**options, "__slots__": slots}, *arguments[4:]
+
+
+def _is_set_by_metaclass(cls: type, name: str) -> bool:
+    descriptor = inspect.getattr_static(type(cls), name, None)
+    return hasattr(type(descriptor), "__set__") and vars(type).get(name) is not descriptor
 
 
 _made_again: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()

@@ -113,8 +113,12 @@ def base_of(special: Any) -> Any:
     return types.resolve_bases((special,))[0]
 
 
-# What the annotations of such classes refer to, and no name leads to.
-SPECIAL_BASES = {base_of(special): special for special in (typing.TypedDict, typing.NamedTuple)}
+def special_base(cls: type, found: Any) -> Any:
+    """What such a class comes from that no name leads to: of typing's TypedDict, say, which is a function. `found`: what has its name."""
+    if found is not None and found is not cls and hasattr(found, "__mro_entries__"):
+        with suppress(Exception):
+            return found if base_of(found) is cls else None
+    return None
 
 
 # --- type parameters, aliases, sentinels ---------------------------------------------------------------------------------

@@ -343,6 +343,8 @@ _WRAPPERS: dict[type, Callable[[Any], Iterator[Part]]] = {
     classmethod: _attributes_of("__func__"),
     staticmethod: _attributes_of("__func__"),
     types.CellType: _attributes_of("cell_contents"),
+    types.GetSetDescriptorType: _attributes_of("__objclass__"),
+    types.MemberDescriptorType: _attributes_of("__objclass__"),
     type(functools.lru_cache(print)): _attributes_of("__wrapped__"),
     types.MappingProxyType: lambda mapping: pairs(mapping),
 }

@@ -83,6 +83,8 @@ def _serve():
     del sys.modules["__main__"].__dict__["mains"]
     answers = {name: _answer(*program) if len(programs) == 1 else _forked(*program) for name, program in programs.items()}
     sys.__stdout__.buffer.write(pickle.dumps(answers))
+    sys.__stdout__.flush()
+    os._exit(0)  # whatever threads there are
 
 
 def _forked(program, received):
