@@ -27,6 +27,7 @@ _CALLS_LIMIT = 200_000
 # A part, what words its place, and with what.
 Word = Callable[[Any], str]
 Part = tuple[Any, Word, Any]
+Ask = Callable[[Any, Any], Any]
 
 
 def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
@@ -105,7 +106,7 @@ def find_cycle(root: object, hooks: Hooks = PROCESS) -> str | None:
     >>> find_cycle([shared, [shared]])
     '$[0]'
     """
-    return _cycles(root, hooks)[1]
+    return cycles(root, hooks)[1]
 
 
 def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
@@ -122,12 +123,12 @@ def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
     >>> cyclic_instances([1, parent, child]) == [parent]
     True
     """
-    return _cycles(root, hooks)[0]
+    return cycles(root, hooks)[0]
 
 
-def _cycles(root: object, hooks: Hooks) -> tuple[list[object], str | None]:
-    """What `cyclic_instances` and `find_cycle` return; a path ends the search."""
-    parts = Parts(hooks)
+def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[object], str | None]:
+    """What `cyclic_instances` and `find_cycle` return; a path ends the search. `ask`: as `Parts` takes it."""
+    parts = Parts(hooks, ask=ask)
     units: dict[int, object] = {}
     line = _Line(root, parts.of(root))
     on_line: set[int] = {id(root)}
@@ -204,11 +205,14 @@ class Parts:
         Those in force.
     into_definitions : bool
         Whether functions, classes and modules that go by value have parts.
+    ask : callable, optional
+        ``ask(obj, hook)`` is what the hook of an object makes of it, or its reducer, for None.
     """
 
-    def __init__(self, hooks: Hooks = PROCESS, into_definitions: bool = False) -> None:
+    def __init__(self, hooks: Hooks = PROCESS, into_definitions: bool = False, ask: Ask | None = None) -> None:
         self._hooks = hooks
         self._into_definitions = into_definitions
+        self._ask = ask or _ask
         self._plans: dict[int, tuple[type, fallback.Plan]] = {}
 
     def native(self, obj: object) -> bool:
@@ -252,16 +256,28 @@ class Parts:
         if plan.hook is not None:
             return None if plan.hook.computes else _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
-            return _guarded(_reduced(obj))
+            return _guarded(self._reduced(obj))
         return _guarded(_definition(obj)) if self._into_definitions else None
 
     def _hooked(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
         assert plan.hook is not None
-        payload = plan.hook.encode(obj)
+        payload = self._ask(obj, plan.hook)
         if payload is not NotImplemented:
             yield payload, attribute, "hook"
         else:
             yield from self.by_plan(obj, fallback.declined(plan, type(obj))) or ()
+
+    def _reduced(self, obj: Any) -> Iterator[Part]:
+        if (walk := _WRAPPERS.get(type(obj))) is not None:
+            yield from walk(obj)
+            return
+        reduced = self._ask(obj, None)
+        if not isinstance(reduced, str):
+            yield from reduced_parts(reduced)
+
+
+def _ask(obj: Any, hook: Any) -> Any:
+    return fallback.reduce(obj) if hook is None else hook.encode(obj)
 
 
 def _guarded(walk: Iterator[Part]) -> Iterator[Part]:
@@ -289,15 +305,6 @@ def _row(obj: Any) -> Iterator[Part]:
     yield type(obj), maker, "class"
     for name, item in zip(type(obj)._fields, tuple.__iter__(obj)):
         yield item, attribute, name
-
-
-def _reduced(obj: Any) -> Iterator[Part]:
-    if (walk := _WRAPPERS.get(type(obj))) is not None:
-        yield from walk(obj)
-        return
-    reduced = fallback.reduce(obj)
-    if not isinstance(reduced, str):
-        yield from reduced_parts(reduced)
 
 
 def reduced_parts(reduced: fallback.Reduced) -> Iterator[Part]:

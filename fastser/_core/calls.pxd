@@ -10,6 +10,10 @@ cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1
 # n items, each by what its reducer returns; numbers that they have already are taken back.
 cdef int encode_each(Encoder* e, PyObject** items, Py_ssize_t n, bint numbered) except -1
 
+# What the hook of an object made of it, or its reducer, for None, as a `fallback.Reduced`: for who looks at the parts of the message between
+# two walks.
+cdef object ask_once(Encoder* e, object obj, object hook)
+
 # One object that neither a name nor a reducer of its own tells: by those of cloudpickle.  `name` is what its reducer returned, `refusal`
 # what it raised.
 cdef int encode_by_value(Encoder* e, PyObject* o, object name, object refusal) except -1

@@ -91,6 +91,33 @@ cdef object reduced(Encoder* e, PyObject* o):
     return found
 
 
+cdef object ask_once(Encoder* e, object obj, object hook):
+    cdef PyObject* o = <PyObject*> obj
+    cdef object found = answered(e, o)
+    cdef Reduced made
+    if hook is not None:
+        if found is None:
+            found = hook.encode(obj)
+            found = NotImplemented if found is NotImplemented else (found,)
+            answer(e, o, found)
+        return (<tuple> found)[0] if type(found) is tuple else NotImplemented
+    if found is None or found is NotImplemented:
+        try:
+            found = reduce(o)
+        except Exception as error:
+            if not _fallback.is_refusal(error):
+                raise
+            found = error
+        answer(e, o, found)
+    if type(found) is str:
+        return found
+    if type(found) is not Reduced:
+        raise found
+    made = <Reduced> found
+    return _fallback.Reduced(
+        made.parts, made.call, made.arguments[made.skipped:], made.state, made.items, made.keys, made.values, made.setter)
+
+
 cdef int encode_call(Encoder* e, PyObject* o, ClassPlan plan) except -1:
     cdef object found
     if type(<object> o) is _buffer_class:

@@ -6,6 +6,7 @@ from fastser._core.backing cimport back_items
 from fastser._core.capi cimport (
     PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref, fastser_xdecref,
 )
+from fastser._core.calls cimport ask_once
 from fastser._core.columns cimport columns_capacity
 from fastser._core.encode cimport walk
 from fastser._core.encoder cimport *
@@ -98,10 +99,10 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
     encoder_clear(e)
     if e.stopped == STOP_ACYCLIC:
         registry = _hooks.PROCESS if e.hooks == NULL else <object> e.hooks
-        path = _locate.find_cycle(<object> root, registry)
+        instances, path = _locate.cycles(<object> root, registry, lambda obj, hook: ask_once(e, obj, hook))
         if path is not None:
             raise _errors.contains_itself(path)
-        whole = {<size_t> <PyObject*> instance: instance for instance in _locate.cyclic_instances(<object> root, registry)}
+        whole = {<size_t> <PyObject*> instance: instance for instance in instances}
         if whole:
             fastser_incref(<PyObject*> whole)
             e.whole = <PyObject*> whole
