@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import functools
 import inspect
 import pickle
 import sys
@@ -383,6 +384,12 @@ def _reduce_forward(obj: Any) -> tuple[Any, ...]:
     return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
 
 
+def _reduce_cached_property(cached: Any) -> Any:
+    """Without the lock that it has before Python 3.12."""
+    state = {name: value for name, value in vars(cached).items() if name not in ("func", "lock")}
+    return type(cached), (cached.func,), state
+
+
 # What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
 OWN_REDUCERS: dict[type, Any] = {
     memoryview: _reduce_view,
@@ -396,6 +403,8 @@ OWN_REDUCERS: dict[type, Any] = {
 }
 if sys.version_info >= (3, 14):
     OWN_REDUCERS[typing.ForwardRef] = _reduce_forward
+if sys.version_info < (3, 12):
+    OWN_REDUCERS[functools.cached_property] = _reduce_cached_property
 
 
 def _of_dataclasses(one: Any, name: str) -> Any:
