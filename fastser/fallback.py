@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import functools
 import inspect
 import pickle
 import sys
@@ -383,6 +384,10 @@ def _reduce_forward(obj: Any) -> tuple[Any, ...]:
     return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
 
 
+def _reduce_cached_property(prop: "functools.cached_property[Any]") -> Any:
+    return functools.cached_property, (None,), {name: value for name, value in vars(prop).items() if name != "lock"}
+
+
 # What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
 OWN_REDUCERS: dict[type, Any] = {
     memoryview: _reduce_view,
@@ -396,6 +401,8 @@ OWN_REDUCERS: dict[type, Any] = {
 }
 if sys.version_info >= (3, 14):
     OWN_REDUCERS[typing.ForwardRef] = _reduce_forward
+if sys.version_info < (3, 12):  # before, it has a lock
+    OWN_REDUCERS[functools.cached_property] = _reduce_cached_property
 
 
 def _of_dataclasses(one: Any, name: str) -> Any:

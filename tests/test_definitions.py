@@ -239,6 +239,7 @@ def function(a: int, b=[1], *, c={"k": 1}) -> Color:
 def generator(): yield Point(1)
 async def coroutine(): ...
 Made = dataclasses.make_dataclass("Made", ["a", ("b", int)])
+Made.__module__ = "__main__"  # before Python 3.12 it is of types
 Called = enum.Enum("Called", "P Q")
 Derived = type("Derived", (Point,), {"extra": 5})
 made = {
