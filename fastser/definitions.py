@@ -47,23 +47,22 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
         What an object that is neither class nor function is made of.
     """
     narrow = _narrow(obj) if parts is None else digests.of_parts(parts)
-    with _lock:
-        record = _record_of(obj)
-        if record.key is not None:
-            if record.narrow is None:  # of what never changes
-                record.narrow = narrow
-            if record.narrow == narrow:
-                return record.key
-        module, name = place(obj)
-        if digests.found(module, name) is not obj:
-            return record.keys.get(narrow) or _local_key(obj, record, narrow, parts)
-        key = Key(module, name, narrow, NAMED, 0)
+    record = _record_of(obj)
+    if record.key is not None:
+        if record.narrow is None:  # of what never changes
+            record.narrow = narrow
+        if record.narrow == narrow:
+            return record.key
+    module, name = place(obj)
+    if digests.found(module, name) is not obj:
+        return record.keys.get(narrow) or _local_key(obj, record, narrow, parts)
+    key = Key(module, name, narrow, NAMED, 0)
+    _remember(key, obj)
+    if values and parts is None:
+        digest, is_open = digests.wide(obj)
+        key = Key(module, name, digest, OPEN if is_open else WIDE, 0)
         _remember(key, obj)
-        if values and parts is None:
-            digest, is_open = digests.wide(obj)
-            key = Key(module, name, digest, OPEN if is_open else WIDE, 0)
-            _remember(key, obj)
-        return key
+    return key
 
 
 def known(key: Key, cls: type = type, parts_of: Callable[[Any], Any] | None = None) -> Any:
@@ -84,41 +83,43 @@ def known(key: Key, cls: type = type, parts_of: Callable[[Any], Any] | None = No
     DefinitionWarning
         This process has another definition of that name.
     """
-    with _lock:
-        before = _objects.get(key, _kept_objects.get(key))
-        if key.kind == LOCAL:
-            return before
-        own = digests.found(key.module, key.name)
-        if not issubclass(type(own), cls) or own is before or key.kind == OPEN:
-            return before
-        if parts_of is not None:
-            digest = digests.of_parts(parts_of(own))
-        else:
-            digest = _narrow(own) if key.kind == NAMED else digests.wide(own)[0]
-        if digest == key.digest:
-            _remember(key, own)
-            return own
-        if key.kind == NAMED:
-            text = errors.other_definition(f"{key.module}.{key.name}", key.digest, digest)
-            warnings.warn(text, errors.DefinitionWarning, stacklevel=4)
+    before = _of_key(key)
+    if key.kind == LOCAL:
         return before
+    own = digests.found(key.module, key.name)
+    if not issubclass(type(own), cls) or own is before or key.kind == OPEN:
+        return before
+    if parts_of is not None:
+        digest = digests.of_parts(parts_of(own))
+    else:
+        digest = _narrow(own) if key.kind == NAMED else digests.wide(own)[0]
+    if digest == key.digest:
+        _remember(key, own)
+        return own
+    if key.kind == NAMED:
+        text = errors.other_definition(f"{key.module}.{key.name}", key.digest, digest)
+        warnings.warn(text, errors.DefinitionWarning, stacklevel=4)
+    return before
 
 
 def made(
     key: Key, make: Callable[..., Any], arguments: tuple[Any, ...], cls: type = type, parts_of: Callable[[Any], Any] | None = None
 ) -> Any:
     """What is `known` under a key; else what `make` makes, which is known from now on, and is to be filled."""
-    with _lock:
-        found = known(key, cls, parts_of)
-        if found is None:
-            found = make(*arguments)
-            _remember(key, found)
-            record = _record_of(found)
-            record.key, record.unfilled = key, True
-        elif key.kind in (OPEN, LOCAL):
-            record = _record_of(found)
-            record.unfilled = record.key is not None  # made before; what it refers to may have changed
-        return found
+    found = known(key, cls, parts_of)
+    if found is None:
+        new = make(*arguments)  # which may run any code: nothing is locked
+        with _lock:
+            found = _of_key(key)
+            if found is None:  # no other thread was faster
+                found = new
+                record = _record_of(found)
+                record.key, record.unfilled = key, True
+                _remember(key, found)
+    elif key.kind in (OPEN, LOCAL):
+        record = _record_of(found)
+        record.unfilled = record.key is not None  # made before; what it refers to may have changed
+    return found
 
 
 def is_unfilled(obj: Any) -> bool:
@@ -209,10 +210,11 @@ if hasattr(os, "register_at_fork"):
 
 def _record_of(obj: Any) -> _Record:
     records = _records if type(obj).__weakrefoffset__ else _kept_records
-    record = records.get(obj)
-    if record is None:
-        record = records[obj] = _Record()
-    return record
+    return records.get(obj) or records.setdefault(obj, _Record())
+
+
+def _of_key(key: Key) -> Any:
+    return _objects.get(key, _kept_objects.get(key))
 
 
 def _remember(key: Key, obj: Any) -> None:
@@ -224,8 +226,11 @@ def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any) -> Key:
     module, name = place(obj)
     digest, is_open = digests.wide(obj if parts is None else parts)
     number: int | str = uuid.uuid4().hex  # nobody can tell whether another one is the same
-    if not is_open:
-        number = _numbers[module, name, digest] = _numbers.get((module, name, digest), -1) + 1
-    key = record.keys[narrow] = Key(module, name, digest, LOCAL, number)
-    _remember(key, obj)
+    with _lock:
+        if narrow in record.keys:  # another thread was faster
+            return record.keys[narrow]
+        if not is_open:
+            number = _numbers[module, name, digest] = _numbers.get((module, name, digest), -1) + 1
+        key = record.keys[narrow] = Key(module, name, digest, LOCAL, number)
+        _remember(key, obj)
     return key
