@@ -306,10 +306,10 @@ def _code_digest(code: types.CodeType) -> bytes:
     digest = _code_digests.get(code)
     if digest is None:
         hashed = hashlib.blake2b(digest_size=_SIZE)
-        constants = code.co_consts
-        if code.co_filename.startswith("<attrs generated"):  # the hash of its name in this process is among them
-            constants = tuple(part for part in constants if type(part) is not int or abs(part) < 1 << 31)
-        for part in [*(getattr(code, name) for name in _OF_CODE), *constants]:
+        parts = [*(getattr(code, name) for name in _OF_CODE), *code.co_consts]
+        if code.co_name == "__hash__" and code.co_filename.startswith("<attrs generated"):
+            parts = [code.co_names]  # the hash of its name in this process is among the constants
+        for part in parts:
             word = _constant(part)
             hashed.update(b"%d:%s" % (len(word), word))
         digest = _code_digests[code] = hashed.digest()

@@ -22,8 +22,8 @@ IMPORTS = "import abc, collections, dataclasses, enum, functools, typing\n"
 EQUAL = {
     "layout": ("def x(a): return a + 1", "# comment\n\n\ndef x(a):\n\n    return (a   + 1)"),
     "sets of text": (
-        "class x:\n def f(self): return {'a', 'b', 'c'}\n s = frozenset('abc')",
-        "class x:\n def f(self): return {'c', 'b', 'a'}\n s = frozenset('cba')",
+        "class x:\n def f(self, y): return y in {'a', 'b', 'c'}\n s = frozenset('abc')",
+        "class x:\n def f(self, y): return y in {'c', 'b', 'a'}\n s = frozenset('cba')",
     ),
     "order of a class": ("class x:\n a = 1\n def f(self): ...", "class x:\n def f(self): ...\n a = 1"),
     "values of globals": ("y = 1\ndef x(): return y", "y = 2\ndef x(): return y"),
@@ -604,7 +604,7 @@ if __name__ == "__main__":
 
 
 WORKERS = """
-class Color(enum.Enum): RED = 1; CALL = functools.partial(print, 1)
+class Color(enum.Enum): RED = 1; CALL = (print, 1)
 @dataclasses.dataclass(frozen=True)
 class Point:
     x: int
