@@ -11,11 +11,11 @@ import pytest
 
 pytestmark = pytest.mark.core
 
-# What would open windows or files, start threads, or print when it is imported or called.
+# What would open windows or files, start threads, or print when it is imported or called; and what says that it is of another module.
 LEFT_OUT = """
     antigravity this idlelib turtle turtledemo tkinter _tkinter lib2to3 test ensurepip venv pydoc_data webbrowser distutils nt msvcrt winreg winsound
     os posix signal _signal subprocess _posixsubprocess socketserver pty tty cmd code pdb bdb faulthandler readline rlcompleter curses _curses cgitb
-    msilib multiprocessing _multiprocessing smtpd imaplib nntplib ftplib poplib smtplib telnetlib xmlrpc wsgiref http.server
+    _pydatetime msilib multiprocessing _multiprocessing smtpd imaplib nntplib ftplib poplib smtplib telnetlib xmlrpc wsgiref http.server
 """.split()
 
 # By package: modules of it that are worth a look.
