@@ -207,33 +207,41 @@ class ByValue:
                 return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
             raise pickle.PicklingError(reason)
         key = tuple(definitions.key_of(cls, self._values))
-        begin, rest = self._begin(cls, setter, attributes)
+        begin, last = self._begin(cls, setter, attributes)
         annotate = vars(cls).get("__annotate_func__")
-        state = (begin, setter, rest) if annotate is None else (begin, setter, rest, annotate, vars(cls).get("__annotations_cache__"))
+        state = (begin, setter, last) if annotate is None else (begin, setter, last, annotate, vars(cls).get("__annotations_cache__"))
         return make_class, (key, make, arguments), state, None, None, fill_class
 
     def _begin(self, cls: type, setter: Any, attributes: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """What is called before a reader comes to what may lead to an instance, and the attributes that may.
+        """What a reader calls one after the other, and the attributes that a class gets in the end.
 
-        An instance may need functions of its class to be made, and to be a key. So they are there from the beginning, and those that the
-        interpreter calls have what they refer to first.
+        What a class holds and what its functions refer to may lead to instances, and these may need functions and attributes of the class
+        to be made, and to be keys. So the functions are there from the beginning, those that the interpreter calls have what they refer
+        to first, and attributes come in the order of the statement.
         """
         first: dict[str, Any] = {}
         rest: dict[str, Any] = {}
+        last: dict[str, Any] = {}
         called: list[Any] = []
         others: list[Any] = []
         for name, attribute in attributes.items():
             functions = _functions_of(attribute)
             # What a metaclass does to new classes was done to those that it holds.
-            is_late = name in _LAST or issubclass(cls, type) or not (functions or _is_plain(attribute))
-            (rest if is_late else first)[name] = attribute
+            is_last = name in _LAST or issubclass(cls, type)
+            (last if is_last else first if functions or _is_plain(attribute) else rest)[name] = attribute
             is_own = all(_is_of_statement(fn, cls) for fn in functions)
             for i, member in enumerate(_members_of(attribute) if is_own else functions):
                 if id(member) in self._functions or self._members.setdefault(id(member), (member, cls, name if is_own else "", i))[1] is not cls:
                     continue  # it comes with another class, or came alone
                 if type(member) is types.FunctionType and _goes_by_value(member):
                     (called if name.startswith("__") else others).append((member, self._whole(member)))
-        return [Then(fill_first, cls, setter, first), *(Then(fill_functions, part) for part in (called, others) if part)], rest
+        begin = [Then(fill_first, cls, setter, first)]
+        if called:
+            begin.append(Then(fill_functions, called))
+        begin += (Then(fill_attribute, cls, name, rest[name]) for name in vars(cls) if name in rest)
+        if others:
+            begin.append(Then(fill_functions, others))
+        return begin, last
 
     def _member(self, obj: Any) -> Any:
         """What a class has from the beginning, but not yet what it refers to."""
@@ -485,6 +493,11 @@ def fill_class(cls: type, state: tuple[Any, ...]) -> None:
 def fill_first(cls: type, setter: Any, attributes: dict[str, Any]) -> None:
     if definitions.is_unfilled(cls):
         setter(cls, (attributes, {}))
+
+
+def fill_attribute(cls: type, name: str, attribute: Any) -> None:
+    if definitions.is_unfilled(cls):
+        setattr(cls, name, attribute)
 
 
 def fill_functions(parts: list[tuple[types.FunctionType, Any]]) -> None:

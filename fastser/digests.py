@@ -260,8 +260,10 @@ class _Digest:
             members = cls.__members__
             self.mapping({name: member._value_ for name, member in members.items()})
             attributes = {name: value for name, value in attributes.items() if name not in members and not _is_of_enum(name)}
-        if "__dataclass_fields__" in vars(cls) and str(cls.__doc__).startswith(f"{cls.__name__}("):
-            del attributes["__doc__"]  # the signature, with addresses of what has no other text
+        doc = attributes.get("__doc__")
+        if "__dataclass_fields__" in vars(cls) and (type(doc) is not str or doc.startswith(f"{cls.__name__}(")):
+            # The signature, with addresses of what has no other text; from Python 3.15 on it is there once somebody asks for it.
+            attributes.pop("__doc__", None)
         self.annotations(cls, attributes.pop("__annotate_func__", None), attributes.pop("__annotations__", None))
         self.mapping(dict(sorted(attributes.items())))
         for name, field in getattr(cls, "__dataclass_fields__", {}).items():
@@ -306,10 +308,10 @@ def _code_digest(code: types.CodeType) -> bytes:
     digest = _code_digests.get(code)
     if digest is None:
         hashed = hashlib.blake2b(digest_size=_SIZE)
-        constants = code.co_consts
-        if code.co_filename.startswith("<attrs generated"):  # the hash of its name in this process is among them
-            constants = tuple(part for part in constants if type(part) is not int or abs(part) < 1 << 31)
-        for part in [*(getattr(code, name) for name in _OF_CODE), *constants]:
+        parts = [*(getattr(code, name) for name in _OF_CODE), *code.co_consts]
+        if code.co_name == "__hash__" and code.co_filename.startswith("<attrs generated"):
+            parts = [code.co_names]  # the hash of its name in this process is among the constants
+        for part in parts:
             word = _constant(part)
             hashed.update(b"%d:%s" % (len(word), word))
         digest = _code_digests[code] = hashed.digest()

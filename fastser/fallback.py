@@ -384,10 +384,8 @@ def _reduce_forward(obj: Any) -> tuple[Any, ...]:
     return make, arguments, (fields, {**slots, **narrowed, "__code__": None}), *rest
 
 
-def _reduce_cached_property(cached: Any) -> Any:
-    """Without the lock that it has before Python 3.12."""
-    state = {name: value for name, value in vars(cached).items() if name not in ("func", "lock")}
-    return type(cached), (cached.func,), state
+def _reduce_cached_property(prop: "functools.cached_property[Any]") -> Any:
+    return functools.cached_property, (None,), {name: value for name, value in vars(prop).items() if name != "lock"}
 
 
 # What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
@@ -403,7 +401,7 @@ OWN_REDUCERS: dict[type, Any] = {
 }
 if sys.version_info >= (3, 14):
     OWN_REDUCERS[typing.ForwardRef] = _reduce_forward
-if sys.version_info < (3, 12):
+if sys.version_info < (3, 12):  # before, it has a lock
     OWN_REDUCERS[functools.cached_property] = _reduce_cached_property
 
 

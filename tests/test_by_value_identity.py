@@ -448,6 +448,16 @@ PROGRAMS = {
             def __getnewargs__(self): return float(self), self.unit
             def other(self): return ZERO
         ZERO = Measure.zero = Measure(0, "m")
+        class Currency:
+            nothing = object()
+            names = {"EUR": "euro"}
+            def __new__(cls, name, text=nothing):
+                self = object.__new__(cls)
+                self.name, self.text = name, cls.names.get(name) if text is cls.nothing else text
+                return self
+            def __getnewargs__(self): return (self.name,)
+            def usual(self): return USUAL
+        USUAL = Currency.known = Currency("EUR")
         class Failure(Exception):
             def __init__(self, text, code): super().__init__(text, code); self.code = code
             def other(self): return FAILED
@@ -461,10 +471,11 @@ PROGRAMS = {
             def append(self, item): list.append(self, ("appended", item))
             def extend(self, items): list.extend(self, [("extended", item) for item in items])
         Appends.kept = Appends([1])
-        made = [Stateful(3), Measure(1, "km"), Failure("x", 1), Reduced(5), Appends([2])]
+        made = [Stateful(3), Measure(1, "km"), Failure("x", 1), Reduced(5), Appends([2]), Currency("EUR")]
         """,
         """
-        stateful, measure, failure, reduced, appends = loaded
+        stateful, measure, failure, reduced, appends, currency = loaded
+        assert currency.usual() is currency.known and (currency.known.name, currency.known.text, currency.text) == ("EUR", "euro", "euro")
         assert (stateful.x, stateful.other().x, stateful.kept[0].x, stateful.kept[0].restored) == (3, 1, 2, 5)
         assert (measure, measure.unit, measure.other().unit, type(measure).zero) == (1, "km", "m", measure.other())
         assert (failure.code, failure.other().code, failure.other().args) == (1, 7, ("failed", 7))

@@ -11,11 +11,11 @@ import pytest
 
 pytestmark = pytest.mark.core
 
-# What would open windows or files, start threads, or print when it is imported or called.
+# What would open windows or files, start threads, or print when it is imported or called; and what says that it is of another module.
 LEFT_OUT = """
     antigravity this idlelib turtle turtledemo tkinter _tkinter lib2to3 test ensurepip venv pydoc_data webbrowser distutils nt msvcrt winreg winsound
     os posix signal _signal subprocess _posixsubprocess socketserver pty tty cmd code pdb bdb faulthandler readline rlcompleter curses _curses cgitb
-    msilib multiprocessing _multiprocessing smtpd imaplib nntplib ftplib poplib smtplib telnetlib xmlrpc wsgiref http.server
+    _pydatetime msilib multiprocessing _multiprocessing smtpd imaplib nntplib ftplib poplib smtplib telnetlib xmlrpc wsgiref http.server
 """.split()
 
 # By package: modules of it that are worth a look.
@@ -128,12 +128,19 @@ for label in pickle.loads(received):
     module, _, name = path.rpartition(".")
     obj = getattr(importlib.import_module(module), name)
     obj = obj() if call else obj
-    frame = pickle.dumps(obj)
+    try:
+        frame = pickle.dumps(obj)
+    except BaseException:
+        continue
     try:
         pickle.loads(frame)
     except BaseException:
         print(label)
 """
+
+
+# It says that it is another's, which forbids to derive from it (on Python 3.10).
+MISLEADING = {"typing_extensions._ConcatenateGenericAlias"}
 
 
 def check(names, at_least):
@@ -144,7 +151,7 @@ def check(names, at_least):
     if failed:
         labels = [label for label, _ in failed]
         same = mains.run(AS_PICKLE, pickle.dumps(labels)).split()
-        assert [problem for problem in failed if problem[0] not in same] == []
+        assert not (failed := [problem for problem in failed if problem[0] not in {*same, *MISLEADING}]), "\n".join(map(str, failed))
 
 
 def test_the_standard_library():
