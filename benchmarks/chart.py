@@ -8,7 +8,7 @@ from .report import number, ratio
 
 GROUPS = {
     "messages": "Messages", "plain": "Plain data", "arrays": "NumPy arrays", "objects": "Objects", "frames": "Frames and tables",
-    "hard": "Hard cases", "real": "Real data sets",
+    "hard": "Hard cases", "real": "Real data sets", "packages": "Objects of packages",
 }  # fmt: skip
 LEAST, MOST = 0.1, 100  # a bar ends here; its label tells
 TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]

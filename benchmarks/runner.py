@@ -20,7 +20,7 @@ from time import perf_counter, perf_counter_ns
 
 from .data import ROWS, Row
 from .peers import Contestant, contestants
-from .walk import same, size_limit, text_memory, walk
+from .walk import size_limit, text_memory, walk
 
 ALONE_NS = 20_000
 LOOP_NS = 1_000_000
@@ -95,7 +95,7 @@ def check(row: Row, value: object, contestant: Contestant) -> tuple[dict, object
     try:
         frame = contestant.pack(value)
         text_kept = text_memory(value) - before if row.renew else 0
-        faithful = same(value, contestant.unpack(frame))
+        faithful = row.same(value, contestant.unpack(frame))
     except Exception as error:  # whatever a peer raises on what it cannot carry is a result
         return {"error": f"{type(error).__name__}: {error}"[:200], "faithful": False}, None
     return {"error": None, "faithful": faithful, "bytes": len(frame), "text_kept": text_kept}, frame

@@ -449,8 +449,8 @@ def names_in(code: types.CodeType) -> Iterator[str]:
             yield from names_in(constant)
 
 
-def check_new(cls: type, new: Any, count: int) -> None:
-    """Check that ``cls.__new__`` takes so many arguments, where it is Python code: no reader could make the object otherwise.
+def check_new(new: types.FunctionType, count: int) -> None:
+    """Check that a class' ``__new__`` takes so many arguments: no reader could make the object otherwise.
 
     Raises
     ------
@@ -489,7 +489,7 @@ def take_apart(obj: Any, reduced: Any) -> str | Reduced:
         parts, call, arguments = NEW, arguments[0], arguments[1:]
         new = inspect.getattr_static(call, "__new__")
         if type(new) is staticmethod and type(new.__func__) is types.FunctionType:
-            check_new(call, new.__func__, len(arguments))
+            check_new(new.__func__, len(arguments))
     if not callable(call) or not (setter is None or callable(setter)):
         raise pickle.PicklingError("its reducer returned something to call that cannot be called")
     for found in (items, pairs):

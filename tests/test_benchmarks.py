@@ -32,6 +32,8 @@ each_row = pytest.mark.parametrize("row", list(map(present, ROWS)))
 
 
 def smaller(row) -> int:
+    if row.group == "packages":
+        return row.n
     return max(row.n // 100, min(row.n, 20))
 
 
@@ -51,7 +53,7 @@ def test_enough_real_data_sets():
 @each_row
 def test_data_is_the_same_every_time(row):
     first, second = row.make(smaller(row)), row.make(smaller(row))
-    assert same(first, second)
+    assert row.same(first, second)
     assert type(first) is int or first is not second
 
 
@@ -62,7 +64,7 @@ def test_fastser_is_faithful_within_the_size_limit(row):
     text = text_memory(value)
     frame = FASTSER.pack(value)
     assert text_memory(value) == text
-    assert same(value, FASTSER.unpack(frame))
+    assert row.same(value, FASTSER.unpack(frame))
     assert len(frame) <= size_limit(value, len(CONTROLS[row.control].pack(value)))
     del elsewhere
 
@@ -70,7 +72,7 @@ def test_fastser_is_faithful_within_the_size_limit(row):
 @each_row
 def test_the_control_is_faithful(row):
     value, control = row.make(smaller(row)), CONTROLS[row.control]
-    assert same(value, control.unpack(control.pack(value)))
+    assert row.same(value, control.unpack(control.pack(value)))
 
 
 def test_a_control_other_than_pickle_is_for_what_pickle_refuses():

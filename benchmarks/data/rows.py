@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from .. import walk
+
 
 @dataclass(frozen=True)
 class Row:
@@ -18,7 +20,7 @@ class Row:
     title : str
         What the table calls it.
     group : str
-        ``messages``, ``plain``, ``arrays``, ``objects``, ``frames``, ``hard`` or ``real``.
+        ``messages``, ``plain``, ``arrays``, ``objects``, ``frames``, ``hard``, ``real`` or ``packages``.
     make : callable
         ``make(n)`` builds the data anew, always the same for the same `n`. Nothing else keeps a reference to any part of it.
     n : int
@@ -40,6 +42,8 @@ class Row:
         The PyPI package that carries the data.
     module : str or None
         Its import name.
+    same : callable
+        ``same(value, loaded)`` tells whether the second is a faithful copy of the first.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Row:
     control: str = "pickle"
     package: str | None = None
     module: str | None = None
+    same: Callable[[object, object], bool] = walk.same
 
     @property
     def missing(self) -> bool:

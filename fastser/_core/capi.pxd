@@ -89,6 +89,16 @@ cdef extern from *:
         return _PyType_Lookup(cls, name);
     }
 
+    /* Whether a function of Python's surely takes so many positional arguments after its first one, and needs no other. */
+    static inline int fastser_takes(PyObject *function, Py_ssize_t count) {
+        PyCodeObject *code = (PyCodeObject *) PyFunction_GET_CODE(function);
+        PyObject *defaults = PyFunction_GET_DEFAULTS(function), *named = PyFunction_GET_KW_DEFAULTS(function);
+        Py_ssize_t most = code->co_argcount - 1;
+        Py_ssize_t least = most - (defaults != NULL ? PyTuple_GET_SIZE(defaults) : 0);
+        return count >= least && (count <= most || code->co_flags & CO_VARARGS) &&
+            code->co_kwonlyargcount == (named != NULL ? PyDict_GET_SIZE(named) : 0);
+    }
+
     /* Many references to one of the interpreter's constants at once: counting them one by one, each
        addition would wait for the one before.  From 3.12 on they are immortal. */
     static inline void fastser_incref_constant(PyObject *o, Py_ssize_t n) {
@@ -312,6 +322,7 @@ cdef extern from *:
 
     PyObject* fastser_type(PyObject* o) noexcept nogil
     PyObject* fastser_in_class(PyTypeObject* cls, PyObject* name) noexcept
+    bint fastser_takes(PyObject* function, Py_ssize_t count) noexcept
     Py_ssize_t fastser_refcount(PyObject* o) noexcept nogil
     void fastser_incref(PyObject* o) noexcept
     void fastser_decref(PyObject* o) noexcept

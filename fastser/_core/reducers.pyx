@@ -8,7 +8,7 @@ from cpython.iterator cimport PyIter_Check
 from cpython.object cimport PyCallable_Check, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
-from fastser._core.capi cimport fastser_frozendict_type, fastser_in_class, fastser_type
+from fastser._core.capi cimport fastser_frozendict_type, fastser_in_class, fastser_takes, fastser_type
 from fastser._core.tags cimport *
 
 import copyreg as _copyreg
@@ -41,7 +41,7 @@ cdef object reduce(PyObject* o):
 
 cdef object apart(object obj, object reduced):
     cdef Reduced made
-    cdef object pairs, pair
+    cdef object function, pair
     cdef PyObject* new
     cdef Py_ssize_t size
     if type(reduced) is not tuple:
@@ -59,8 +59,10 @@ cdef object apart(object obj, object reduced):
         if made.call is not type(obj) and (made.call is not obj.__class__ or not hasattr(made.call, "__new__")):
             return unusual(obj, reduced)
         new = fastser_in_class(<PyTypeObject*> made.call, <PyObject*> _new)
-        if new != NULL and type(<object> new) is staticmethod and type((<object> new).__func__) is _function:
-            _fallback.check_new(made.call, (<object> new).__func__, PyTuple_GET_SIZE(made.arguments) - 1)
+        if new != NULL and type(<object> new) is staticmethod:
+            function = (<object> new).__func__
+            if type(function) is _function and not fastser_takes(<PyObject*> function, PyTuple_GET_SIZE(made.arguments) - 1):
+                _fallback.check_new(function, PyTuple_GET_SIZE(made.arguments) - 1)
         made.skipped = 1
         made.parts = PART_NEW
     elif not PyCallable_Check(made.call) or getattr(made.call, "__name__", None) in ("__newobj__", "__newobj_ex__"):
