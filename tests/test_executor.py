@@ -321,13 +321,28 @@ def test_a_store_of_the_users(store):
     np.testing.assert_array_equal(store.get(kept), np.arange(LARGE))
 
 
-def test_a_full_store_is_an_error_and_the_pool_lives():
+@pytest.mark.parametrize("use", ["argument", "result", "map", "function", "chunks"])
+def test_what_the_store_has_no_room_for_goes_through_the_pipe(use):
+    one = np.arange(10**6)
     with fastser.ObjectStore.create(capacity="4MiB") as store, fastser.Executor(1, context("fork"), store=store) as executor:
-        with pytest.raises(fastser.FastserError, match="full|room"):
-            executor.submit(same, np.zeros(10**6))
-        with pytest.raises(fastser.FastserError, match="full|room"):
-            executor.submit(np.zeros, 10**6).result()
+        with pytest.warns(RuntimeWarning, match=r"^the store is full: 80\d+ bytes are needed.* through a pipe") as warned:
+            for _ in range(2):
+                if use == "argument":
+                    assert executor.submit(np.sum, one).result() == one.sum()
+                elif use == "result":
+                    found = executor.submit(np.arange, 10**6).result()
+                    assert np.array_equal(found, one) and found.flags.writeable
+                elif use == "map":
+                    assert list(executor.map(np.sum, [one, one])) == [one.sum()] * 2
+                elif use == "function":
+                    assert list(executor.map(lambda i: one[i], range(3))) == [0, 1, 2]
+                else:
+                    assert list(executor.map(np.sum, [one, one, one], chunksize=2)) == [one.sum()] * 3
+        assert len(warned) == 1
+        if use != "result":
+            assert warned[0].filename == __file__
         assert executor.submit(np.sum, np.ones(LARGE)).result() == LARGE
+        assert store.refs() == []
 
 
 # --- map ---------------------------------------------------------------------------------------------------------------

@@ -2,20 +2,23 @@
 
 import concurrent.futures
 import itertools
-import multiprocessing
 import os
 import secrets
 import sys
 import threading
+import time
 import traceback
 import types
+import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -26,20 +29,21 @@ from fastser._core.loads import loads, loads_private
 from fastser._core.packed import Packed
 from fastser.fallback import MAIN
 from fastser.on_demand import Reducers
-from fastser.store.objects import ObjectStore
+from fastser.store.claims import Claim
 from fastser.store.functions import CARRIED, PackedFunctions, UnpackedFunctions, is_found_by_name
+from fastser.store.lifeline import lifeline, watch
+from fastser.store.objects import ObjectStore, leave_all
 from fastser.store.reference import ObjectRef
+from fastser.store.starting import default_context, preload, user_level, warning_of_threads
 
 # What packs to more than that goes through the store. A pipe holds 64 KiB: beyond, writer and reader wait for each other.
 INLINE_LIMIT = 64 << 10
 _COMPARED_AT_ONCE = 1 << 20
+_CLOSING = 0.05  # seconds in which the kernel has let go of all that a dead process had open, in whatever order
 
 _NUMBERS = frozenset([types.NoneType, bool, int, float, complex])
 _TEXTS = frozenset([str, bytes])
 _TEXT_LIMIT = 1000
-
-# What every worker needs: this module, NumPy with it, and cloudpickle where a function goes by value.
-_PRELOADED = "fastser.store.executor", "cloudpickle"
 
 
 class Executor(concurrent.futures.Executor):
@@ -54,8 +58,9 @@ class Executor(concurrent.futures.Executor):
     max_workers : int, optional
         How many processes; by default as many as there are processors.
     mp_context : multiprocessing context, optional
-        How they are started: ``multiprocessing.get_context("fork")``, ``"spawn"`` or ``"forkserver"``. A fork server that the first
-        executor starts imports what workers need, so that they begin at once.
+        How they are started: ``multiprocessing.get_context("fork")``, ``"spawn"`` or ``"forkserver"``. By default as the program
+        has set by `multiprocessing.set_start_method`, or else by a fork server. One that the first executor starts imports what
+        workers need, so that they begin at once.
     initializer : callable, optional
         Is called with `initargs` in each worker when it starts. When it raises, the pool is broken.
     initargs : tuple
@@ -78,7 +83,10 @@ class Executor(concurrent.futures.Executor):
     with what was put, and put again if it was changed meanwhile. It is deleted when the last of these tasks is done. Results are
     deleted when they arrive; their memory is free once the last array over it is gone.
 
-    Packing happens in `submit` and `map`, which raise EncodeError for what cannot be packed, and StoreFullError.
+    Packing happens in `submit` and `map`, which raise EncodeError for what cannot be packed. What the store has no room for goes through
+    the pipes, with one RuntimeWarning.
+
+    Workers end when this process does, even if it is killed.
 
     Examples
     --------
@@ -105,15 +113,15 @@ class Executor(concurrent.futures.Executor):
             raise errors.bad_option("initializer", "callable or None", initializer)
         if not isinstance(store, ObjectStore | None):
             raise errors.bad_option("store", "an ObjectStore or None", store)
-        if mp_context is None and max_tasks_per_child is None:
-            mp_context = multiprocessing.get_context()
-        if mp_context is not None and mp_context.get_start_method() == "forkserver":
-            _preload()
+        if mp_context is None:
+            mp_context = default_context(max_tasks_per_child)
+        if mp_context.get_start_method() == "forkserver":
+            preload()
         self._through = _Through(store)
         self._is_down = False
         self._functions = PackedFunctions()
         self.store = self._through.store
-        started = (self.store.name, self._through.prefix, _Portable(initializer), initargs)
+        started = (lifeline(), self.store.name, self._through.prefix, _Portable(initializer), initargs)
         options = {} if max_tasks_per_child is None else {"max_tasks_per_child": max_tasks_per_child}  # from Python 3.11 on
         self._pool = _Pool(self._through, max_workers, mp_context, _start, started, **options)
 
@@ -146,28 +154,35 @@ class Executor(concurrent.futures.Executor):
         chunksize : int
             How many calls are one task.
         buffersize : int, optional
-            So many tasks are submitted before their results are asked for, and one more with each result; all at once by default.
-            From Python 3.14 on.
+            So many tasks are submitted before their results are asked for, and one more with each result, so that endless iterables
+            do; all at once by default.
         """
         if chunksize < 1:
             raise errors.bad_chunksize(chunksize)
+        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+            raise errors.bad_option("buffersize", "a positive int or None", buffersize)
         self._check_is_open()
+        calls = zip(*iterables)
         if buffersize is not None:  # what is submitted later puts a large function again, if no task has it any more
-            return self._map(fn, iterables, chunksize, [], timeout=timeout, buffersize=buffersize)
+            return self._map(fn, calls, chunksize, [], timeout, buffersize)
         with self._through.held(fn) as (fn, held):
-            return self._map(fn, iterables, chunksize, held, timeout=timeout)
+            return self._map(fn, calls, chunksize, held, timeout, None)
 
     def _map(
-        self, fn: Any, iterables: tuple[Iterable[Any], ...], chunksize: int, held: "list[_Entry]", **options: Any
+        self,
+        fn: Any,
+        calls: Iterator[tuple[Any, ...]],
+        chunksize: int,
+        held: "list[_Entry]",
+        timeout: float | None,
+        buffersize: int | None,
     ) -> Iterator[Any]:
         if chunksize > 1:
-            calls = zip(*iterables)
-            chunks = iter(lambda: list(itertools.islice(calls, chunksize)), [])
-            batch = _Batch(lambda fn, calls: self._submit(fn, calls, None, held))
-            return _flattened(batch, batch.map(fn, chunks, **options))
+            chunks: Any = iter(lambda: list(itertools.islice(calls, chunksize)), [])
+            return _flattened(_results(lambda chunk: self._submit(fn, chunk, None, held), chunks, timeout, buffersize))
         if held:
-            return _Batch(lambda fn, *args: self._submit(fn, [args], {}, held)).map(fn, *iterables, **options)
-        return super().map(fn, *iterables, **options)
+            return _results(lambda args: self._submit(fn, [args], {}, held), calls, timeout, buffersize)
+        return _results(lambda args: self.submit(fn, *args), calls, timeout, buffersize)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; free everything once those that were submitted are done.
@@ -200,7 +215,8 @@ class Executor(concurrent.futures.Executor):
                 calls = [tuple(map(share, args)) for args in calls]
                 kwargs = kwargs and {name: share(value) for name, value in kwargs.items()}
                 packed = _packed((fn, calls, kwargs))
-            future = self._pool.submit(_run, packed.to_bytes() if packed.nbytes <= INLINE_LIMIT else through.put(used, packed).ref)
+            entry = None if packed.nbytes <= INLINE_LIMIT else through.put(used, packed)
+            future = self._pool.submit(_run, packed.to_bytes() if entry is None else entry.ref)
         except BaseException:
             through.release(used)
             raise
@@ -221,7 +237,15 @@ class _Pool(ProcessPoolExecutor):
 
     def __init__(self, through: "_Through", *options: Any, **more: Any) -> None:
         self._through = through
+        self._may_fork = True  # at the first task, with all workers; not later
         super().__init__(*options, **more)
+
+    def submit(self, *call: Any) -> "concurrent.futures.Future[Any]":  # type: ignore[override]
+        if not self._may_fork:
+            return super().submit(*call)
+        self._may_fork = False
+        with warning_of_threads():
+            return super().submit(*call)
 
     @property
     def _pending_work_items(self) -> dict[int, Any]:
@@ -259,26 +283,48 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
         super().set_exception(exception.original if isinstance(exception, _Raised) else exception)
 
 
-def _preload() -> None:
-    """Have the fork server, when it starts, import once what every worker would import."""
-    from multiprocessing import forkserver  # not on every system
+def _results(
+    submit: "Callable[[tuple[Any, ...]], concurrent.futures.Future[Any]]",
+    calls: Iterator[tuple[Any, ...]],
+    timeout: float | None,
+    buffersize: int | None,
+) -> Iterator[Any]:
+    """The results of calls in their order; `buffersize` of them are submitted ahead, or all."""
+    end = None if timeout is None else time.monotonic() + timeout
+    futures: deque[concurrent.futures.Future[Any]] = deque()
 
-    # Private, since the public setter replaces what the program has set, and nothing tells what that is.
-    server: Any = getattr(forkserver, "_forkserver", None)
-    modules = getattr(server, "_preload_modules", None)
-    if modules is not None:
-        server._preload_modules = [*modules, *(name for name in _PRELOADED if name not in modules)]
+    def results() -> Iterator[Any]:
+        try:
+            while futures:
+                if buffersize is not None:
+                    futures.extend(map(submit, itertools.islice(calls, 1)))
+                yield _result(futures.popleft(), end)
+        finally:
+            _cancel(futures)
+
+    try:
+        futures.extend(map(submit, itertools.islice(calls, buffersize)))
+    except BaseException:
+        _cancel(futures)
+        raise
+    return results()
 
 
-class _Batch(concurrent.futures.Executor):
-    """What `concurrent.futures.Executor.map` calls `submit` of."""
+def _result(future: "concurrent.futures.Future[Any]", end: float | None) -> Any:
+    try:
+        return future.result(None if end is None else end - time.monotonic())
+    finally:
+        future.cancel()
+        del future  # the traceback of its exception has this frame
 
-    def __init__(self, submit: Callable[..., Any]) -> None:
-        self.submit = submit  # type: ignore[method-assign]
+
+def _cancel(futures: "Iterable[concurrent.futures.Future[Any]]") -> None:
+    for future in futures:
+        future.cancel()
 
 
-def _flattened(batch: _Batch, results: Iterator[list[Any]]) -> Iterator[Any]:
-    """The items of all chunks. `batch` is kept: whoever submits as results are asked for refers to it weakly."""
+def _flattened(results: Iterator[list[Any]]) -> Iterator[Any]:
+    """The items of all chunks."""
     for chunk in results:
         chunk.reverse()
         while chunk:
@@ -312,7 +358,9 @@ class _Through:
         self.store = ObjectStore.create() if store is None else store
         # The keys of all objects begin like that, the results that killed workers left included.
         self.prefix = f"executor-{secrets.token_hex(8)}-"
-        self.close = weakref.finalize(self, _close, self.store, store is None, self.prefix, os.getpid())
+        claim = None if store is None else store._claim_keys(self.prefix)
+        self.close = weakref.finalize(self, _close, self.store, claim, self.prefix, os.getpid())
+        self._warned = False
         self._entries: dict[int, _Entry] = {}  # by the address of the object, which the entry keeps alive
         self._lock = threading.Lock()
         self._number = itertools.count()
@@ -346,14 +394,28 @@ class _Through:
                 return _Shared(entry.ref)
             self.release([entry])
         entry = self.put(used, packed, obj)
+        if entry is None:
+            return obj
         with self._lock:
             self._entries[id(obj)] = entry
         return _Shared(entry.ref)
 
-    def put(self, used: list[_Entry], packed: Packed, obj: object = None) -> _Entry:
-        entry = _Entry(self.store.put_frame(packed, key=f"{self.prefix}{next(self._number)}"), obj)
+    def put(self, used: list[_Entry], packed: Packed, obj: object = None) -> _Entry | None:
+        """Put an object, or return None where there is no room for it."""
+        try:
+            ref = self.store.put_frame(packed, key=f"{self.prefix}{next(self._number)}")
+        except errors.StoreFullError as error:
+            self.warn_that_full(str(error))
+            return None
+        entry = _Entry(ref, obj)
         used.append(entry)
         return entry
+
+    def warn_that_full(self, why: str) -> None:
+        """Say once that something large goes through a pipe."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(errors.through_the_pipe(why), RuntimeWarning, stacklevel=user_level())
 
     def hold(self, entries: list[_Entry]) -> list[_Entry]:
         with self._lock:
@@ -380,17 +442,16 @@ class _Through:
 _RECEIVERS: "weakref.WeakValueDictionary[str, _Through]" = weakref.WeakValueDictionary()
 
 
-def _close(store: ObjectStore, is_own: bool, prefix: str, process: int) -> None:
+def _close(store: ObjectStore, claim: Claim | None, prefix: str, process: int) -> None:
     if os.getpid() != process:  # a copy in a forked child
         return
-    if is_own:
+    if claim is None:
         store.close()
-    elif not store.closed:
+        return
+    if not store.closed:
         with suppress(errors.StoreClosedError):  # by its owner
-            for ref in store.refs():
-                if ref.name.startswith(f"key-{prefix}"):
-                    with suppress(errors.ObjectNotFoundError):
-                        store.delete(ref)
+            store._delete_keys(prefix)
+    claim.release()
 
 
 def _packed(obj: object) -> Packed:
@@ -465,14 +526,20 @@ class _Worker:
         packed = pack(value)
         if packed.nbytes <= INLINE_LIMIT:
             return _Answer(self.prefix, packed.to_bytes())
-        return _Answer(self.prefix, self.store.put_frame(packed, key=f"{self.prefix}{os.getpid()}-{next(self._number)}"))
+        try:
+            ref = self.store.put_frame(packed, key=f"{self.prefix}{os.getpid()}-{next(self._number)}")
+        except errors.StoreFullError as error:
+            return _Answer(self.prefix, packed.to_bytes(), str(error))
+        return _Answer(self.prefix, ref)
 
 
 _worker: _Worker
 
 
-def _start(name: str, prefix: str, initializer: "_Portable", initargs: tuple[Any, ...]) -> None:
+def _start(line: Any, name: str, prefix: str, initializer: "_Portable", initargs: tuple[Any, ...]) -> None:
     global _worker
+    watch(line, _end)
+    Finalize(None, leave_all, exitpriority=0)  # where the pipe of the pool ends first
     _worker = _Worker(ObjectStore.attach(name), prefix)
     if initializer.function is not None:
         before = [(scope, dict(scope)) for scope in _main_scopes(initializer.function)]
@@ -484,6 +551,15 @@ def _start(name: str, prefix: str, initializer: "_Portable", initargs: tuple[Any
             by_value.set_in_main.update(found)
             for scope in _own_scopes():
                 scope.update(found)
+
+
+def _end() -> None:
+    """The executor's process was killed: nobody waits for what a task is doing."""
+    try:
+        time.sleep(_CLOSING)
+        leave_all()  # the last one removes the store
+    finally:
+        os._exit(1)
 
 
 def _own_scopes() -> list[dict[str, Any]]:
@@ -549,13 +625,14 @@ def _carried(frame: bytes) -> _Portable:
 class _Answer:
     """A result on its way: pickled by the worker, and opened where the pool unpickles it."""
 
-    __slots__ = ("content", "prefix")
+    __slots__ = ("content", "prefix", "why")
 
-    def __init__(self, prefix: str, content: bytes | ObjectRef) -> None:
+    def __init__(self, prefix: str, content: bytes | ObjectRef, why: str = "") -> None:
         self.prefix, self.content = prefix, content
+        self.why = why  # it is large, and not in the store
 
     def __reduce__(self) -> Any:
-        return _receive, (self.prefix, self.content)
+        return _receive, (self.prefix, self.content, self.why)
 
 
 @dataclass(slots=True)
@@ -566,8 +643,10 @@ class _Received:
     error: BaseException | None = None
 
 
-def _receive(prefix: str, content: bytes | ObjectRef) -> _Received:
+def _receive(prefix: str, content: bytes | ObjectRef, why: str) -> _Received:
     try:
+        if why and prefix in _RECEIVERS:
+            _RECEIVERS[prefix].warn_that_full(why)
         if not isinstance(content, ObjectRef):
             return _Received(_own(content))
         store = _RECEIVERS[prefix].store
