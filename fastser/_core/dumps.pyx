@@ -53,11 +53,10 @@ cdef inline void forget(PyObject** held) noexcept:
 cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
     global _pool, _pooled
     encoder_clear(e)
-    if e.careful:    # only then were reducers asked
-        forget(&e.answers)
-        forget(&e.by_value)
-        memo_clear(&e.asked)
+    forget(&e.answers)
+    forget(&e.by_value)
     forget(&e.whole)
+    memo_clear(&e.asked)
     # An integer of one byte in the frame took eight of scratch.
     if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
         encoder_free(e)
