@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -37,6 +37,9 @@ _COMPARED_AT_ONCE = 1 << 20
 _NUMBERS = frozenset([types.NoneType, bool, int, float, complex])
 _TEXTS = frozenset([str, bytes])
 _TEXT_LIMIT = 1000
+
+# How functions and classes come back: who submitted the task takes its own where they are the same.
+_ANSWER: Any = Reducers()
 
 # What every worker needs: this module, NumPy with it, and cloudpickle where a function goes by value.
 _PRELOADED = "fastser.store.executor", "cloudpickle"
@@ -393,13 +396,14 @@ def _close(store: ObjectStore, is_own: bool, prefix: str, process: int) -> None:
                         store.delete(ref)
 
 
-def _packed(obj: object) -> Packed:
-    """What goes to a worker. What cannot be carried may be there, if the worker was forked, or has imported the main module: it looks."""
+def _packed(obj: object, carried: Any = CARRIED) -> Packed:
+    """What goes to a worker, or comes back. What cannot be carried may be there, if the worker was forked, or has imported the main
+    module: who reads it looks."""
     try:
-        return pack(obj, fallback=CARRIED)
+        return pack(obj, fallback=carried)
     except errors.EncodeError as error:
         refused = error
-    by_name: Any = Reducers(values=True, refused=str(refused))
+    by_name: Any = replace(carried, refused=str(refused))
     try:
         return pack(obj, fallback=by_name)
     except errors.EncodeError:
@@ -462,7 +466,7 @@ class _Worker:
     def answer(self, value: Any) -> Any:
         if _is_small(value):
             return value
-        packed = pack(value)
+        packed = _packed(value, _ANSWER)
         if packed.nbytes <= INLINE_LIMIT:
             return _Answer(self.prefix, packed.to_bytes())
         return _Answer(self.prefix, self.store.put_frame(packed, key=f"{self.prefix}{os.getpid()}-{next(self._number)}"))
@@ -594,7 +598,7 @@ class _Raised(Exception):
         trace = error.__traceback__ and error.__traceback__.tb_next  # without the frame of this module
         text = "".join(traceback.format_exception(type(error), error, trace))
         try:
-            return cls(dumps(error), text)
+            return cls(_packed(error, _ANSWER).to_bytes(), text)
         except Exception as reason:
             return cls(dumps(errors.cannot_send(error, reason)), text)
 
