@@ -1,5 +1,6 @@
 """Digests of definitions: of functions, of classes, and of what else a statement makes one of."""
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -8,13 +9,14 @@ import operator
 import re
 import sys
 import types
+import typing
 import weakref
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 from fastser._core.plans import version_of
-from fastser.fallback import MAIN, names_in, reference, resolve
+from fastser.fallback import MAIN, names_in, reference, resolve, text_of
 from fastser.hooks import found_in
 
 _SIZE = 16
@@ -36,6 +38,7 @@ _WRAPPERS: dict[type, tuple[str, ...]] = {
     types.MethodType: ("__func__", "__self__"),
 }
 _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_FIELD = type(vars(collections.namedtuple("_FIELD", "field"))["field"])  # of a named tuple
 _SENTINELS = tuple(type(getattr(dataclasses, name)) for name in ("MISSING", "_HAS_DEFAULT_FACTORY"))
 # What the interpreter and decorators add to a class, and what changes as it is used.
 _ADDED = frozenset(
@@ -174,7 +177,7 @@ class _Digest:
     def value(self, obj: Any) -> None:
         cls = type(obj)
         if cls in _PLAIN:
-            self.words(cls.__name__, obj if cls is str or cls is bytes else repr(obj))
+            self.words(cls.__name__, obj if cls is str or cls is bytes else text_of(obj))
         elif cls in _COLLECTIONS:
             self.collection(obj, cls)
         elif isinstance(obj, (type, types.FunctionType)):
@@ -187,15 +190,31 @@ class _Digest:
                 self.value(getattr(obj, name, None))
         elif isinstance(obj, _DESCRIPTORS):
             self.words(cls.__name__, obj.__name__)
+        elif cls is _FIELD:
+            self.value(obj.__reduce__()[1])
         elif isinstance(obj, enum.Enum):
             self.words("member", obj.name)
             self.definition(cls)
         elif isinstance(obj, _BY_NAME):
             self.words("name", str(getattr(obj, "__module__", "")), getattr(obj, "__qualname__", obj.__name__))
         elif cls.__module__ in ("typing", "types", "typing_extensions") or cls in _SENTINELS:
-            self.words("type", _without_addresses(obj))
+            self.type_expression(obj)
         else:
             self.leave_out(obj)
+
+    def type_expression(self, obj: Any) -> None:
+        text = _without_addresses(obj)
+        parts = getattr(obj, "__args__", ())
+        if "Annotated[" not in text or type(parts) is not tuple or not parts:
+            return self.words("type", text)
+        # In its text is that of whatever it holds, sets in the order that they have in this process.
+        self.words("parts of", _without_addresses(typing.get_origin(obj)))
+        for part in (*parts, *getattr(obj, "__metadata__", ())):
+            if type(part) in _COLLECTIONS or isinstance(part, (type, types.FunctionType)):
+                self.value(part)
+            else:
+                self.type_expression(part)
+        return None
 
     def collection(self, obj: Any, cls: type) -> None:
         self.items += len(obj)
@@ -297,7 +316,7 @@ def _order(item: Any) -> tuple[str, ...]:
         orders = [*map(_order, item)]
         return cls.__name__, str(orders if cls is tuple else sorted(orders))
     named = isinstance(item, (type, types.FunctionType, enum.Enum))
-    return cls.__qualname__, repr(item) if cls in _PLAIN else ".".join(place(item)) + str(getattr(item, "name", "")) if named else ""
+    return cls.__qualname__, text_of(item) if cls in _PLAIN else ".".join(place(item)) + str(getattr(item, "name", "")) if named else ""
 
 
 def _without_addresses(obj: Any) -> str:
@@ -329,4 +348,4 @@ def _constant(part: Any) -> bytes:
     if type(part) is tuple or type(part) is frozenset:
         words = [*map(_constant, part)]
         return type(part).__name__.encode() + b"".join(b"%d:%s" % (len(word), word) for word in (words if type(part) is tuple else sorted(words)))
-    return f"{type(part).__name__} {part!r}".encode("utf-8", "surrogatepass")
+    return f"{type(part).__name__} {text_of(part)}".encode("utf-8", "surrogatepass")

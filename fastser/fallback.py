@@ -425,7 +425,7 @@ def in_order(members: list[Any]) -> list[Any]:
 def _place_in_order(member: Any) -> tuple[str, Any]:
     kind = type(member)
     if kind in _ORDERED:
-        return kind.__name__, member if kind is str else repr(member)
+        return kind.__name__, member if kind is str else text_of(member)
     if kind is tuple:
         return "tuple", tuple(map(_place_in_order, member))
     if kind is frozenset:
@@ -435,6 +435,11 @@ def _place_in_order(member: Any) -> tuple[str, Any]:
     if isinstance(member, (type, types.FunctionType, types.BuiltinFunctionType)):
         return "named", (str(member.__module__), member.__qualname__, "")
     raise _NoOrder
+
+
+def text_of(plain: Any) -> str:
+    """The repr of a plain value; of large integers, whose digits Python counts only up to a limit, in base 16."""
+    return hex(plain) if type(plain) is int and plain.bit_length() > 64 else repr(plain)
 
 
 class _NoOrder(Exception):

@@ -20,10 +20,15 @@ since_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameter
 IMPORTS = "import abc, collections, dataclasses, enum, functools, typing\n"
 
 EQUAL = {
+    "integers of many digits": ("class x: a = {1: 2}, 10**5000", "class x: a = {1: 3}, 10**5000"),
     "layout": ("def x(a): return a + 1", "# comment\n\n\ndef x(a):\n\n    return (a   + 1)"),
     "sets of text": (
         "class x:\n def f(self, s=frozenset('abc')): ...\n s = frozenset('abc')",
         "class x:\n def f(self, s=frozenset('bca')): ...\n s = frozenset('cba')",
+    ),
+    "sets in annotations": (
+        "class x:\n a: typing.Annotated[int, {*'abcdef'}, 5]\n def f(self, b: list[typing.Annotated[str, frozenset('abcdef')]]): ...",
+        "class x:\n a: typing.Annotated[int, {*'fedcba'}, 5]\n def f(self, b: list[typing.Annotated[str, frozenset('fedcba')]]): ...",
     ),
     "order of a class": ("class x:\n a = 1\n def f(self): ...", "class x:\n def f(self): ...\n a = 1"),
     "values of globals": ("y = 1\ndef x(): return y", "y = 2\ndef x(): return y"),
@@ -108,6 +113,10 @@ OTHER = {
         "@dataclasses.dataclass\nclass x: a: list = dataclasses.field(default_factory=lambda: [1])",
         "@dataclasses.dataclass\nclass x: a: list = dataclasses.field(default_factory=lambda: [2])",
     ),
+    "what annotates": ("class x: a: typing.Annotated[int, 5]", "class x: a: typing.Annotated[int, 6]"),
+    "what is annotated": ("class x: a: list[typing.Annotated[int, 5]]", "class x: a: list[typing.Annotated[str, 5]]"),
+    "an integer of many digits": ("class x: a = 10**5000", "class x: a = 10**5000 + 1"),
+    "a constant of many digits": (f"def x(): return 0x{'f' * 5000}", f"def x(): return 0x{'e' * 5000}"),
     "the value of a member": ("class x(enum.Enum): A = 1", "class x(enum.Enum): A = 2"),
     "a member": ("class x(enum.Enum): A = 1", "class x(enum.Enum): A = 1; B = 2"),
     "another name of a member": ("class x(enum.Enum): A = 1", "class x(enum.Enum): A = 1; B = 1"),
@@ -242,6 +251,10 @@ def function(a: int, b=[1], *, c={"k": 1}) -> Color:
     return Color.RED, function
 def generator(): yield Point(1)
 async def coroutine(): ...
+class Fields(collections.namedtuple("Fields", "a b")):
+    def sum(self): return self.a + self.b
+class Annotated:
+    x: typing.Annotated[int, {*"abcdef"}] = 1
 Made = dataclasses.make_dataclass("Made", ["a", ("b", int)])
 Made.__module__ = "__main__"  # before Python 3.12 it is of types
 Called = enum.Enum("Called", "P Q")
@@ -253,7 +266,7 @@ made = {
 assert len(made) > 30
 equal = [
     Color.RED, Color.BLUE, Flags.A | Flags.B, Point(1, [2]), Frozen(3), Row(1), Old(2), Outer.Inner.Deep, Ordered(1), Called.Q, Made(1, 2),
-    Members.static, Members.has, vars(Members)["it"], Members.remembered, vars(Members)["static"], Outer.__init__, Id, Box[int], {Frozen(1): Row(1)}, Derived(1),
+    Members.static, Members.has, vars(Members)["it"], Members.remembered, vars(Members)["static"], Outer.__init__, Id, Box[int], {Frozen(1): Row(1)}, Derived(1), Fields(1, 2), Annotated,
 ]
 others = [Outer(), WithMeta(), Slots(), Members(), Box(), Concrete(), Failure(1), Registered(), WithOptions()]
 everything = [made, equal, others]
@@ -561,6 +574,9 @@ def setup(value):
 def look(): return count, model
 class Counted:
     def look(self): return count, model, type(self) is Counted
+class Failed(Exception):
+    held = Guard
+def fail(): raise Failed("on purpose")
 def attempt(executor, *args):
     try:
         return executor.submit(*args).result()
@@ -571,6 +587,11 @@ def check(executor):
     assert attempt(executor, guarded, 1) == 2 and list(executor.map(guarded, range(3))) == [1, 2, 3]
     assert attempt(executor, Guard().run, 1) == (1, True) == attempt(executor, Guard.run, Guard(), 1)
     assert attempt(executor, lambda x: guarded(x) + 1, 1) == 3
+    # What comes back by name is what is here.
+    assert attempt(executor, lambda: [guarded, Guard]) == [guarded, Guard] and type(attempt(executor, Guard)) is Guard
+    assert type(attempt(executor, fail)) is Failed and attempt(executor, fail).held is Guard
+    refused = attempt(executor, lambda: threading.Lock())
+    assert type(refused) is fastser.EncodeError and str(refused).startswith("cannot pack the _thread.lock at $: "), refused
     # What the initializer set is seen by functions that come by value and by name, whether it had a value here or not.
     for task in (look, lambda: look(), lambda: (count, model)):
         assert attempt(executor, task) == (7, [7]), attempt(executor, task)
