@@ -281,7 +281,7 @@ def test_an_error_of_a_call_within_a_call_is_final(name, track_refs, fallback):
 
 
 class InPickle:
-    """Goes as a unit, in which a call of fastser fails."""
+    """Its reducer calls fastser, which fails."""
 
     def __getstate__(self):
         fastser.dumps((i for i in ()))
