@@ -124,7 +124,7 @@ def protocol_plan(cls: type) -> Plan:
     if obstacle is None:
         slots: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
-            for name, value in vars(base).items():
+            for name, value in vars(base).copy().items():  # other threads may change it
                 if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
                     slots[name] = value
         size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
@@ -285,7 +285,9 @@ def _is_held(module: Any, name: str, obj: Any) -> bool:
 
 def resolve(module: str, name: str) -> Any:
     """Return what `reference` told the names of."""
-    found: Any = sys.modules.get(module) or import_module(module)
+    found: Any = sys.modules.get(module)
+    if found is None or getattr(getattr(found, "__spec__", None), "_initializing", False):  # another thread may be importing it
+        found = import_module(module)
     for part in name.split(".") if name else ():
         if part == "<locals>":
             raise AttributeError(f"{module}.{name} is local to a function")
