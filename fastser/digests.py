@@ -66,7 +66,7 @@ def narrow(obj: Any) -> bytes:
     if not isinstance(obj, type):
         return _narrow_of_function(obj) if type(obj) is types.FunctionType else _Digest(obj, wide=False).hash.digest()
     version = version_of(obj)
-    codes = [*map(_code_of, vars(obj).values())]
+    codes = [*map(_code_of, vars(obj).copy().values())]
     before = _narrow_ones.get(obj)
     if before is None or before[0] is not version or len(before[1]) != len(codes) or not all(map(operator.is_, before[1], codes)):
         before = _narrow_ones[obj] = version, codes, _Digest(obj, wide=False).hash.digest()
@@ -274,7 +274,7 @@ class _Digest:
                 self.definition(base)
             else:
                 self.words(*place(base))
-        attributes = {name: value for name, value in vars(cls).items() if name not in _ADDED}
+        attributes = {name: value for name, value in vars(cls).copy().items() if name not in _ADDED}
         if isinstance(cls, enum.EnumMeta):
             members = cls.__members__
             self.mapping({name: member._value_ for name, member in members.items()})
