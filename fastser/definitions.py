@@ -6,14 +6,12 @@ process has packed and made: that is one object, however often it is loaded.
 """
 
 import os
-import sys
 import threading
 import types
 import uuid
 import warnings
 import weakref
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fastser import digests, errors

@@ -276,7 +276,7 @@ class _Digest:
                 self.words(*place(base))
         attributes = {name: value for name, value in vars(cls).copy().items() if name not in _ADDED}
         if isinstance(cls, enum.EnumMeta):
-            members = cls.__members__
+            members: Mapping[str, Any] = cls.__members__
             self.mapping({name: member._value_ for name, member in members.items()})
             attributes = {name: value for name, value in attributes.items() if name not in members and not _is_of_enum(name)}
         doc = attributes.get("__doc__")

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 
 from fastser._core.backing cimport back_items
 from fastser._core.capi cimport (
-    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref, fastser_xdecref,
+    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_incref, fastser_xdecref,
 )
 from fastser._core.calls cimport ask_once
 from fastser._core.columns cimport columns_capacity
