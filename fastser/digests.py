@@ -180,7 +180,7 @@ class _Digest:
             self.words(cls.__name__, obj if cls is str or cls is bytes else text_of(obj))
         elif cls in _COLLECTIONS:
             self.collection(obj, cls)
-        elif isinstance(obj, (type, types.FunctionType)):
+        elif issubclass(cls, (type, types.FunctionType)):  # before Python 3.11 `list[int]` is an instance of type
             self.definition(obj)
         elif cls is types.CodeType:
             self.words("code", _code_digest(obj))
@@ -210,7 +210,7 @@ class _Digest:
         # In its text is that of whatever it holds, sets in the order that they have in this process.
         self.words("parts of", _without_addresses(typing.get_origin(obj)))
         for part in (*parts, *getattr(obj, "__metadata__", ())):
-            if type(part) in _COLLECTIONS or isinstance(part, (type, types.FunctionType)):
+            if type(part) in _COLLECTIONS or issubclass(type(part), (type, types.FunctionType)):
                 self.value(part)
             else:
                 self.type_expression(part)

@@ -114,6 +114,7 @@ OTHER = {
         "@dataclasses.dataclass\nclass x: a: list = dataclasses.field(default_factory=lambda: [1])",
         "@dataclasses.dataclass\nclass x: a: list = dataclasses.field(default_factory=lambda: [2])",
     ),
+    "what a type takes": ("def x(a: list[int]): ...", "def x(a: list[str]): ..."),
     "what annotates": ("class x: a: typing.Annotated[int, 5]", "class x: a: typing.Annotated[int, 6]"),
     "what is annotated": ("class x: a: list[typing.Annotated[int, 5]]", "class x: a: list[typing.Annotated[str, 5]]"),
     "an integer of many digits": ("class x: a = 10**5000", "class x: a = 10**5000 + 1"),
