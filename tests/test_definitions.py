@@ -28,8 +28,8 @@ EQUAL = {
         "class x:\n def f(self, s=frozenset('bca')): ...\n s = frozenset('cba')",
     ),
     "sets in annotations": (
-        "class x:\n a: typing.Annotated[int, {*'abcdef'}, 5]\n def f(self, b: list[typing.Annotated[str, frozenset('abcdef')]]): ...",
-        "class x:\n a: typing.Annotated[int, {*'fedcba'}, 5]\n def f(self, b: list[typing.Annotated[str, frozenset('fedcba')]]): ...",
+        "class x:\n a = typing.Annotated[int, {*'abcdef'}, 5]\n b = list[typing.Annotated[str, frozenset('abcdef')]]",
+        "class x:\n a = typing.Annotated[int, {*'fedcba'}, 5]\n b = list[typing.Annotated[str, frozenset('fedcba')]]",
     ),
     "order of a class": ("class x:\n a = 1\n def f(self): ...", "class x:\n def f(self): ...\n a = 1"),
     "values of globals": ("y = 1\ndef x(): return y", "y = 2\ndef x(): return y"),
