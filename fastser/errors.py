@@ -35,7 +35,8 @@ class FastserError(Exception):
 
     def __copy__(self) -> "FastserError":
         with _taken_as_they_are():
-            make, arguments, *state = self.__reduce_ex__(4)
+            reduced: Any = self.__reduce_ex__(4)
+        make, arguments, *state = reduced
         copied: FastserError = make(*arguments)
         if state and state[0] is not None:
             copied.__setstate__(state[0])

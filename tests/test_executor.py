@@ -688,7 +688,7 @@ import os, sys
 pid, loaded = os.getpid(), None
 def look():
     global loaded
-    loaded = [name for name in ("numpy", "cloudpickle", "fastser.store.executor") if name in sys.modules]
+    loaded = [name for name in ("numpy", "cloudpickle", "fastser.store.worker") if name in sys.modules]
 os.register_at_fork(after_in_child=look)
 """
 FORK_SERVER = """
@@ -716,7 +716,7 @@ def test_a_fork_server_imports_once_what_workers_need_and_what_the_program_wants
     (tmp_path / "program.py").write_text(FORK_SERVER)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "True numpy cloudpickle fastser.store.executor\n" * 2 + "1\n", done.stderr
+    assert done.stdout == "True numpy cloudpickle fastser.store.worker\n" * 2 + "1\n", done.stderr
 
 
 WITHOUT_A_GUARD = """

@@ -2,48 +2,23 @@
 
 import concurrent.futures
 import itertools
-import os
-import secrets
-import sys
-import threading
 import time
-import traceback
-import types
-import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
-from multiprocessing.util import Finalize
 from typing import Any
 
-import numpy as np
-
 from fastser import errors
-from fastser._core.dumps import dumps, pack
-from fastser._core.loads import loads, loads_private
-from fastser._core.packed import Packed
-from fastser.fallback import MAIN
-from fastser.on_demand import Reducers
-from fastser.store.claims import Claim
-from fastser.store.functions import CARRIED, PackedFunctions, UnpackedFunctions, is_found_by_name
-from fastser.store.lifeline import lifeline, watch
-from fastser.store.objects import ObjectStore, leave_all
-from fastser.store.reference import ObjectRef
-from fastser.store.starting import default_context, preload, user_level, warning_of_threads
-
-# What packs to more than that goes through the store. A pipe holds 64 KiB: beyond, writer and reader wait for each other.
-INLINE_LIMIT = 64 << 10
-_COMPARED_AT_ONCE = 1 << 20
-_CLOSING = 0.05  # seconds in which the kernel has let go of all that a dead process had open, in whatever order
-
-_NUMBERS = frozenset([types.NoneType, bool, int, float, complex])
-_TEXTS = frozenset([str, bytes])
-_TEXT_LIMIT = 1000
+from fastser.store import worker
+from fastser.store.answers import Raised, Received
+from fastser.store.functions import PackedFunctions, is_found_by_name
+from fastser.store.lifeline import lifeline
+from fastser.store.objects import ObjectStore
+from fastser.store.packing import INLINE_LIMIT, Portable, carry, is_small
+from fastser.store.sharing import Entry, Through
+from fastser.store.starting import default_context, preload, warning_of_threads
 
 
 class Executor(concurrent.futures.Executor):
@@ -117,22 +92,22 @@ class Executor(concurrent.futures.Executor):
             mp_context = default_context(max_tasks_per_child)
         if mp_context.get_start_method() == "forkserver":
             preload()
-        self._through = _Through(store)
+        self._through = Through(store)
         self._is_down = False
         self._functions = PackedFunctions()
         self.store = self._through.store
-        started = (lifeline(), self.store.name, self._through.prefix, _Portable(initializer), initargs)
+        started = (lifeline(), self.store.name, self._through.prefix, Portable(initializer), initargs)
         options = {} if max_tasks_per_child is None else {"max_tasks_per_child": max_tasks_per_child}  # from Python 3.11 on
-        self._pool = _Pool(self._through, max_workers, mp_context, _start, started, **options)
+        self._pool = _Pool(self._through, max_workers, mp_context, worker.start, started, **options)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "concurrent.futures.Future[Any]":
         """Schedule ``fn(*args, **kwargs)``, and return the future of its result."""
-        if not kwargs and all(map(_is_small, args)):  # the pool's own pickling is the fastest for these
+        if not kwargs and all(map(is_small, args)):  # the pool's own pickling is the fastest for these
             if is_found_by_name(fn):
-                return self._pool.submit(_call, fn, args)
+                return self._pool.submit(worker.call, fn, args)
             frame = self._functions.frame(fn)
             if frame is not None and len(frame) <= INLINE_LIMIT:
-                return self._pool.submit(_call_known, frame, args)
+                return self._pool.submit(worker.call_known, frame, args)
         return self._submit(fn, [args], kwargs, [])
 
     def map(
@@ -173,7 +148,7 @@ class Executor(concurrent.futures.Executor):
         fn: Any,
         calls: Iterator[tuple[Any, ...]],
         chunksize: int,
-        held: "list[_Entry]",
+        held: "list[Entry]",
         timeout: float | None,
         buffersize: int | None,
     ) -> Iterator[Any]:
@@ -201,22 +176,22 @@ class Executor(concurrent.futures.Executor):
             self._through.close()
 
     def _submit(
-        self, fn: Any, calls: list[tuple[Any, ...]], kwargs: dict[str, Any] | None, held: "list[_Entry]"
+        self, fn: Any, calls: list[tuple[Any, ...]], kwargs: dict[str, Any] | None, held: "list[Entry]"
     ) -> "concurrent.futures.Future[Any]":
         """One task of many calls without `kwargs`, or of a single one with them. `held`: what is in the store already."""
         self._check_is_open()
         through = self._through
         used = through.hold(held)
         try:
-            packed = _packed((fn, calls, kwargs))
+            packed = carry((fn, calls, kwargs))
             if packed.nbytes > INLINE_LIMIT:
                 share = partial(through.share, used)
                 fn = share(fn)
                 calls = [tuple(map(share, args)) for args in calls]
                 kwargs = kwargs and {name: share(value) for name, value in kwargs.items()}
-                packed = _packed((fn, calls, kwargs))
+                packed = carry((fn, calls, kwargs))
             entry = None if packed.nbytes <= INLINE_LIMIT else through.put(used, packed)
-            future = self._pool.submit(_run, packed.to_bytes() if entry is None else entry.ref)
+            future = self._pool.submit(worker.run, packed.to_bytes() if entry is None else entry.ref)
         except BaseException:
             through.release(used)
             raise
@@ -235,7 +210,7 @@ class _Pool(ProcessPoolExecutor):
     It makes them itself, and nobody sees one before it is among the pool's tasks, which is a private attribute of its.
     """
 
-    def __init__(self, through: "_Through", *options: Any, **more: Any) -> None:
+    def __init__(self, through: "Through", *options: Any, **more: Any) -> None:
         self._through = through
         self._may_fork = True  # at the first task, with all workers; not later
         super().__init__(*options, **more)
@@ -259,7 +234,7 @@ class _Pool(ProcessPoolExecutor):
 class _Tasks(dict[int, Any]):
     """The tasks of a pool that are not done, by number."""
 
-    def __init__(self, through: "_Through") -> None:
+    def __init__(self, through: "Through") -> None:
         self._through = through
 
     def __setitem__(self, number: int, task: Any) -> None:
@@ -272,7 +247,7 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
     """Opens what arrives."""
 
     def set_result(self, result: Any) -> None:
-        if type(result) is not _Received:
+        if type(result) is not Received:
             super().set_result(result)
         elif result.error is None:
             super().set_result(result.value)
@@ -280,7 +255,7 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
             super().set_exception(result.error)
 
     def set_exception(self, exception: BaseException | None) -> None:
-        super().set_exception(exception.original if isinstance(exception, _Raised) else exception)
+        super().set_exception(exception.original if isinstance(exception, Raised) else exception)
 
 
 def _results(
@@ -329,374 +304,3 @@ def _flattened(results: Iterator[list[Any]]) -> Iterator[Any]:
         chunk.reverse()
         while chunk:
             yield chunk.pop()  # keeps nothing that the caller has dropped
-
-
-# --- what is in the store -----------------------------------------------------------------------------------------------
-
-
-class _Entry:
-    """An object in the store, and how many unfinished tasks have it."""
-
-    __slots__ = ("count", "frame", "obj", "ref")
-
-    def __init__(self, ref: ObjectRef, obj: object = None) -> None:
-        self.ref, self.obj, self.count = ref, obj, 1
-        self.frame: memoryview | None = None  # what was put, once somebody asked
-
-
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """Stands in a call for what was put on its own."""
-
-    ref: ObjectRef
-
-
-class _Through:
-    """What one executor has in its store."""
-
-    def __init__(self, store: ObjectStore | None) -> None:
-        self.store = ObjectStore.create() if store is None else store
-        # The keys of all objects begin like that, the results that killed workers left included.
-        self.prefix = f"executor-{secrets.token_hex(8)}-"
-        claim = None if store is None else store._claim_keys(self.prefix)
-        self.close = weakref.finalize(self, _close, self.store, claim, self.prefix, os.getpid())
-        self._warned = False
-        self._entries: dict[int, _Entry] = {}  # by the address of the object, which the entry keeps alive
-        self._lock = threading.Lock()
-        self._number = itertools.count()
-        _RECEIVERS[self.prefix] = self
-
-    @contextmanager
-    def held(self, obj: Any) -> "Iterator[tuple[Any, list[_Entry]]]":
-        """Put an object once for many tasks, if it is large: what stands for it, and what the tasks are to hold."""
-        used: list[_Entry] = []
-        try:
-            yield self.share(used, obj), used
-        finally:
-            self.release(used)
-
-    def share(self, used: list[_Entry], obj: Any) -> Any:
-        """What to send instead of an object: itself, or what stands for it in the store."""
-        if _is_small(obj) or type(obj) in (ObjectRef, _Shared):
-            return obj
-        packed = _packed(obj)
-        if packed.nbytes <= INLINE_LIMIT:
-            return obj
-        with self._lock:
-            entry = self._entries.get(id(obj))
-            if entry is not None:
-                entry.count += 1
-        if entry is not None:
-            if entry.frame is None:  # kept mapped for the next time: what takes longest is to map it
-                entry.frame = memoryview(self.store.get_frame(entry.ref)).cast("B")
-            if _is_unchanged(packed, entry.frame):
-                used.append(entry)
-                return _Shared(entry.ref)
-            self.release([entry])
-        entry = self.put(used, packed, obj)
-        if entry is None:
-            return obj
-        with self._lock:
-            self._entries[id(obj)] = entry
-        return _Shared(entry.ref)
-
-    def put(self, used: list[_Entry], packed: Packed, obj: object = None) -> _Entry | None:
-        """Put an object, or return None where there is no room for it."""
-        try:
-            ref = self.store.put_frame(packed, key=f"{self.prefix}{next(self._number)}")
-        except errors.StoreFullError as error:
-            self.warn_that_full(str(error))
-            return None
-        entry = _Entry(ref, obj)
-        used.append(entry)
-        return entry
-
-    def warn_that_full(self, why: str) -> None:
-        """Say once that something large goes through a pipe."""
-        if not self._warned:
-            self._warned = True
-            warnings.warn(errors.through_the_pipe(why), RuntimeWarning, stacklevel=user_level())
-
-    def hold(self, entries: list[_Entry]) -> list[_Entry]:
-        with self._lock:
-            for entry in entries:
-                entry.count += 1
-        return [*entries]
-
-    def release(self, used: list[_Entry]) -> None:
-        unused = []
-        with self._lock:
-            for entry in used:
-                entry.count -= 1
-                if not entry.count:
-                    unused.append(entry)
-                    if self._entries.get(id(entry.obj)) is entry:
-                        del self._entries[id(entry.obj)]
-            used.clear()
-        for entry in unused:
-            with suppress(errors.StoreClosedError, errors.ObjectNotFoundError):  # whoever owns the store was faster
-                self.store.delete(entry.ref)
-
-
-# By their prefix, those that workers send results to.
-_RECEIVERS: "weakref.WeakValueDictionary[str, _Through]" = weakref.WeakValueDictionary()
-
-
-def _close(store: ObjectStore, claim: Claim | None, prefix: str, process: int) -> None:
-    if os.getpid() != process:  # a copy in a forked child
-        return
-    if claim is None:
-        store.close()
-        return
-    if not store.closed:
-        with suppress(errors.StoreClosedError):  # by its owner
-            store._delete_keys(prefix)
-    claim.release()
-
-
-def _packed(obj: object) -> Packed:
-    """What goes to a worker. What cannot be carried may be there, if the worker was forked, or has imported the main module: it looks."""
-    try:
-        return pack(obj, fallback=CARRIED)
-    except errors.EncodeError as error:
-        refused = error
-    by_name: Any = Reducers(values=True, refused=str(refused))
-    try:
-        return pack(obj, fallback=by_name)
-    except errors.EncodeError:
-        raise refused from refused.__cause__
-
-
-def _is_small(obj: object) -> bool:
-    kind = type(obj)
-    return kind in _NUMBERS or (kind in _TEXTS and len(obj) <= _TEXT_LIMIT)  # type: ignore[arg-type]
-
-
-def _is_unchanged(packed: Packed, stored: memoryview) -> bool:
-    """Whether this is what was put, byte by byte: whoever owns an array may change it between two calls."""
-    if packed.nbytes != stored.nbytes:
-        return False
-    at = 0
-    for piece in packed.buffers():
-        if not _are_equal(piece.cast("B"), stored[at : at + piece.nbytes]):
-            return False
-        at += piece.nbytes
-    return True
-
-
-def _are_equal(one: memoryview, other: memoryview) -> bool:
-    whole = one.nbytes & ~7
-    for begin in range(0, whole, _COMPARED_AT_ONCE):
-        part = slice(begin, min(begin + _COMPARED_AT_ONCE, whole))
-        if not np.array_equal(np.frombuffer(one[part], np.uint64), np.frombuffer(other[part], np.uint64)):
-            return False
-    return bytes(one[whole:]) == bytes(other[whole:])
-
-
-# --- in the worker -------------------------------------------------------------------------------------------------------
-
-
-class _Worker:
-    """What a worker knows of the executor."""
-
-    def __init__(self, store: ObjectStore, prefix: str) -> None:
-        self.store, self.prefix = store, prefix
-        self.functions = UnpackedFunctions()
-        self._number = itertools.count()
-
-    def open(self, call: bytes | ObjectRef) -> Any:
-        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else _own(call)
-        found: dict[ObjectRef, Any] = {}
-        resolve = partial(self._resolve, found)
-        calls = [tuple(map(resolve, args)) for args in calls]
-        return resolve(fn), calls, kwargs and {name: resolve(value) for name, value in kwargs.items()}
-
-    def _resolve(self, found: dict[ObjectRef, Any], argument: Any) -> Any:
-        if type(argument) is ObjectRef:
-            return self.store.get(argument)
-        if type(argument) is not _Shared:
-            return argument
-        if argument.ref not in found:
-            found[argument.ref] = self.store.get(argument.ref, mode="c")
-        return found[argument.ref]
-
-    def answer(self, value: Any) -> Any:
-        if _is_small(value):
-            return value
-        packed = pack(value)
-        if packed.nbytes <= INLINE_LIMIT:
-            return _Answer(self.prefix, packed.to_bytes())
-        try:
-            ref = self.store.put_frame(packed, key=f"{self.prefix}{os.getpid()}-{next(self._number)}")
-        except errors.StoreFullError as error:
-            return _Answer(self.prefix, packed.to_bytes(), str(error))
-        return _Answer(self.prefix, ref)
-
-
-_worker: _Worker
-
-
-def _start(line: Any, name: str, prefix: str, initializer: "_Portable", initargs: tuple[Any, ...]) -> None:
-    global _worker
-    watch(line, _end)
-    Finalize(None, leave_all, exitpriority=0)  # where the pipe of the pool ends first
-    _worker = _Worker(ObjectStore.attach(name), prefix)
-    if initializer.function is not None:
-        before = [(scope, dict(scope)) for scope in _main_scopes(initializer.function)]
-        initializer.function(*initargs)
-        found = {name: value for scope, old in before for name, value in scope.items() if old.get(name, old) is not value}
-        if found:
-            from fastser import by_value  # not at the top: a pool that is given functions by name does without cloudpickle
-
-            by_value.set_in_main.update(found)
-            for scope in _own_scopes():
-                scope.update(found)
-
-
-def _end() -> None:
-    """The executor's process was killed: nobody waits for what a task is doing."""
-    try:
-        time.sleep(_CLOSING)
-        leave_all()  # the last one removes the store
-    finally:
-        os._exit(1)
-
-
-def _own_scopes() -> list[dict[str, Any]]:
-    """What functions of the main module see: where processes are not forked, that is a dict of its own."""
-    main = vars(sys.modules["__main__"])
-    own = (fn.__globals__ for fn in main.values() if type(fn) is types.FunctionType and fn.__module__ in MAIN)
-    return [main, next(own, main)]
-
-
-def _main_scopes(fn: Any) -> Iterator[dict[str, Any]]:
-    """These, and what stands for them where a function came by value."""
-    yield from (own := _own_scopes())
-    while not isinstance(fn, types.FunctionType):
-        fn = getattr(fn, "func", None) or getattr(fn, "__func__", None)
-        if fn is None:
-            return
-    if all(fn.__globals__ is not scope for scope in own) and fn.__globals__.get("__name__") in MAIN:
-        yield fn.__globals__
-
-
-def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    try:
-        return _worker.answer(fn(*args))
-    except BaseException as error:
-        raised = _Raised.here(error)
-    raise raised  # from here, so that it does not refer to the error and the frames of the task
-
-
-def _call_known(frame: bytes, args: tuple[Any, ...]) -> Any:
-    try:
-        return _worker.answer(_worker.functions.function(frame)(*args))
-    except BaseException as error:
-        raised = _Raised.here(error)
-    raise raised
-
-
-def _run(call: bytes | ObjectRef) -> Any:
-    try:
-        fn, calls, kwargs = _worker.open(call)
-        return _worker.answer([fn(*args) for args in calls] if kwargs is None else fn(*calls[0], **kwargs))
-    except BaseException as error:
-        raised = _Raised.here(error)
-    raise raised
-
-
-class _Portable:
-    """A function that pickle need not find by its name. Where processes are forked, nothing of it is pickled."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-
-    def __reduce__(self) -> Any:
-        return _carried, (_packed(self.function).to_bytes(),)
-
-
-def _carried(frame: bytes) -> _Portable:
-    return _Portable(loads(frame))
-
-
-# --- on the way back -----------------------------------------------------------------------------------------------------
-
-
-class _Answer:
-    """A result on its way: pickled by the worker, and opened where the pool unpickles it."""
-
-    __slots__ = ("content", "prefix", "why")
-
-    def __init__(self, prefix: str, content: bytes | ObjectRef, why: str = "") -> None:
-        self.prefix, self.content = prefix, content
-        self.why = why  # it is large, and not in the store
-
-    def __reduce__(self) -> Any:
-        return _receive, (self.prefix, self.content, self.why)
-
-
-@dataclass(slots=True)
-class _Received:
-    """A result, or why there is none. An exception here would be taken for a worker's death by the pool."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-
-def _receive(prefix: str, content: bytes | ObjectRef, why: str) -> _Received:
-    try:
-        if why and prefix in _RECEIVERS:
-            _RECEIVERS[prefix].warn_that_full(why)
-        if not isinstance(content, ObjectRef):
-            return _Received(_own(content))
-        store = _RECEIVERS[prefix].store
-        try:
-            return _Received(store.get(content, mode="c"))
-        finally:
-            store.delete(content)  # its memory is free when the last view of it is gone
-    except BaseException as error:
-        return _Received(error=error)
-
-
-def _own(frame: bytes) -> Any:
-    """The object of a frame that came through a pipe; its arrays can be written to."""
-    return loads_private(bytearray(frame), readonly=False)
-
-
-class _Raised(Exception):
-    """An exception on its way."""
-
-    original: BaseException  # once it arrived
-
-    @classmethod
-    def here(cls, error: BaseException) -> "_Raised":
-        trace = error.__traceback__ and error.__traceback__.tb_next  # without the frame of this module
-        text = "".join(traceback.format_exception(type(error), error, trace))
-        try:
-            return cls(dumps(error), text)
-        except Exception as reason:
-            return cls(dumps(errors.cannot_send(error, reason)), text)
-
-    def __reduce__(self) -> Any:
-        return _raised_there, self.args
-
-    def __str__(self) -> str:
-        return ""  # the pool sends it along
-
-
-def _raised_there(frame: bytes, text: str) -> _Raised:
-    raised = _Raised(frame, text)
-    try:
-        raised.original = loads(frame)
-    except BaseException as error:
-        raised.original = error
-    trace = RemoteTraceback(text)
-    trace.__cause__, raised.original.__cause__ = raised.original.__cause__, trace
-    return raised
-
-
-class RemoteTraceback(Exception):
-    """Shows where in a worker an exception was raised, as the cause of that exception."""
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""'

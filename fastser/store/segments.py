@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from fastser import errors
 from fastser._core.packed import Packed
@@ -19,9 +18,6 @@ from fastser.store.account import Account, pages
 from fastser.store.directory import ROOT, Directory
 from fastser.store.files import CREATE, OPEN, exists, is_full, names, remove, write_all
 from fastser.store.spill import Spill
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _MAPPINGS_KEPT = 256  # each is an entry in the kernel's table for this process, of which there are 65,530
 _FREE_KEPT = 256  # free segments: who looks for one looks through them

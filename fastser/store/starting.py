@@ -12,8 +12,8 @@ from typing import Any
 
 from fastser import errors
 
-# What every worker needs: the executor, NumPy with it, and cloudpickle where a function goes by value.
-_PRELOADED = "fastser.store.executor", "cloudpickle"
+# What every worker needs: its own module, NumPy with it, and cloudpickle where a function goes by value.
+_PRELOADED = "fastser.store.worker", "cloudpickle"
 
 
 def default_context(max_tasks_per_child: int | None) -> BaseContext:
