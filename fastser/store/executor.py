@@ -12,7 +12,7 @@ from typing import Any
 
 from fastser import errors
 from fastser.store import worker
-from fastser.store.answers import Raised, Received
+from fastser.store.answers import OnItsWay, Received
 from fastser.store.functions import PackedFunctions, is_found_by_name
 from fastser.store.lifeline import lifeline
 from fastser.store.objects import ObjectStore
@@ -255,7 +255,7 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
             super().set_exception(result.error)
 
     def set_exception(self, exception: BaseException | None) -> None:
-        super().set_exception(exception.original if isinstance(exception, Raised) else exception)
+        super().set_exception(exception.original if isinstance(exception, OnItsWay) else exception)
 
 
 def _results(
