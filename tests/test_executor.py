@@ -345,6 +345,35 @@ def test_what_the_store_has_no_room_for_goes_through_the_pipe(use):
         assert store.refs() == []
 
 
+LOCK = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("path", "submit"),
+    [
+        ("argument 1", lambda executor: executor.submit(same, LOCK)),
+        ("argument 2.a[0]", lambda executor: executor.submit(same, 1, {"a": [LOCK]})),
+        ("argument key.x", lambda executor: executor.submit(same, 1, key={"x": LOCK})),
+        ("argument a__[1]", lambda executor: executor.submit(same, **{"a__": [1, LOCK]})),
+        ("argument not a name", lambda executor: executor.submit(same, **{"not a name": LOCK})),
+        ("argument 1[3][0]", lambda executor: executor.submit(same, [0, 1, 2, [LOCK]] + [0.5] * 10**5)),
+        ("fn.state[1][0]", lambda executor: executor.submit(functools.partial(same, LOCK))),
+        ("fn.state[1][0]", lambda executor: executor.map(functools.partial(same, LOCK), [1, 2])),
+        ("argument 1", lambda executor: executor.map(same, [1, 2, LOCK])),
+        ("argument 2[0]", lambda executor: executor.map(same, [1, 2, 3], [1, 2, [LOCK]])),
+        ("argument 1 of call 2 of its chunk", lambda executor: executor.map(same, [1, 2, 3, LOCK], chunksize=2)),
+        ("result.a[1]", lambda executor: executor.submit(lambda: {"a": [1, __import__("threading").Lock()]}).result()),
+    ],
+)
+def test_errors_name_the_argument(own, path, submit):
+    with pytest.raises(fastser.EncodeError, match=rf"^cannot pack the _thread.lock at {re.escape(path)}: TypeError: cannot pickle") as caught:
+        submit(own)
+    assert type(caught.value.__cause__) is TypeError or path.startswith("result")
+    with pytest.raises(fastser.DepthError, match=r"at argument 1\[0\]\[0\]"):
+        own.submit(same, functools.reduce(lambda inner, _: [inner], range(2000), None))
+    assert own.submit(same, 1).result() == 1
+
+
 # --- map ---------------------------------------------------------------------------------------------------------------
 
 

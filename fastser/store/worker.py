@@ -16,7 +16,7 @@ from fastser.store.answers import Answer, OnItsWay
 from fastser.store.functions import UnpackedFunctions
 from fastser.store.lifeline import watch
 from fastser.store.objects import ObjectStore, leave_all
-from fastser.store.packing import ANSWER, INLINE_LIMIT, Portable, carry, is_small, own
+from fastser.store.packing import INLINE_LIMIT, Portable, carry_result, is_small, own
 from fastser.store.reference import ObjectRef
 from fastser.store.sharing import Shared
 
@@ -50,7 +50,7 @@ class Worker:
     def answer(self, value: Any) -> Any:
         if is_small(value):
             return value
-        packed = carry(value, ANSWER)
+        packed = carry_result(value)
         if packed.nbytes <= INLINE_LIMIT:
             return Answer(self.prefix, packed.to_bytes())
         try:
