@@ -7,7 +7,7 @@ from pathlib import Path
 from .report import number, ratio
 
 GROUPS = {
-    "messages": "Messages", "plain": "Plain data", "arrays": "NumPy arrays", "objects": "Objects", "frames": "Frames and tables",
+    "messages": "Messages", "plain": "Plain data", "documents": "Documents", "arrays": "NumPy arrays", "objects": "Objects", "frames": "Frames and tables",
     "hard": "Hard cases", "real": "Real data sets", "packages": "Objects of packages",
 }  # fmt: skip
 LEAST, MOST = 0.1, 100  # a bar ends here; its label tells

@@ -234,7 +234,7 @@ def _inherit(path: str, old: os.stat_result) -> None:
 
 
 def _write_file(file: BinaryIO, packed: Packed) -> None:
-    for buffer in packed.buffers():
+    for buffer in packed.pieces():
         while buffer.nbytes:
             written = file.write(buffer)
             if written is None:

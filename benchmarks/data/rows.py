@@ -20,7 +20,7 @@ class Row:
     title : str
         What the table calls it.
     group : str
-        ``messages``, ``plain``, ``arrays``, ``objects``, ``frames``, ``hard``, ``real`` or ``packages``.
+        ``messages``, ``plain``, ``documents``, ``arrays``, ``objects``, ``frames``, ``hard``, ``real`` or ``packages``.
     make : callable
         ``make(n)`` builds the data anew, always the same for the same `n`. Nothing else keeps a reference to any part of it.
     n : int

@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 from fastser._core.arrays cimport *
 from fastser._core.buffer cimport buffer_append, buffer_extend
 from fastser._core.capi cimport *
-from fastser._core.columns cimport Body
+from fastser._core.columns cimport Body, data_size
 from fastser._core.copy cimport fastser_copy_short
 from fastser._core.dtypes cimport describe
 from fastser._core.encoder cimport *
@@ -151,10 +151,10 @@ cdef int write_elements(Encoder* e, PyObject** arrays, Py_ssize_t n) except -1:
         body.size = n * size
         return write_tag(e, BODY_BUFFER)
     write_tag(e, BODY_INLINE)
-    padding = -e.columns.data.size & (alignment - 1)
+    padding = -data_size(&e.columns) & (alignment - 1)
     memset(room(buffer_extend(&e.columns.data, padding)), 0, padding)
     copy_elements(e, arrays, n, size, room(buffer_extend(&e.columns.data, n * size)))
-    if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+    if end_item(&e.columns.data_offsets, data_size(&e.columns), e.columns.large) != TEXT_OK:
         return text_failed(e)
     return 0
 
@@ -323,6 +323,6 @@ cdef int encode_scalars(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
         array = fastser_scalar_array(items[i])
         memcpy(at + i * size, fastser_array_data(array), size)
         fastser_decref(array)
-    if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+    if end_item(&e.columns.data_offsets, data_size(&e.columns), e.columns.large) != TEXT_OK:
         return text_failed(e)
     return 0

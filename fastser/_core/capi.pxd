@@ -190,89 +190,111 @@ cdef extern from *:
         return o;
     }
 
-    /* Fill a str of `count` characters from checked UTF-8.  Another process may change a shared mapping
-       in between, so that neither side is trusted to end where it was found to. */
-    #define FASTSER_FILL(NAME, CHAR) \\
-    static inline void NAME(CHAR *to, Py_ssize_t count, const uint8_t *p, const uint8_t *end) { \\
-        CHAR *full = to + count; \\
-        while (to < full && p < end) { \\
-            uint32_t c = *p; \\
-            Py_ssize_t more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3; \\
-            if (end - p <= more) \\
-                break; \\
-            if (more == 1) \\
-                c = (c & 0x1F) << 6 | (p[1] & 0x3F); \\
-            else if (more == 2) \\
-                c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F); \\
-            else if (more == 3) \\
-                c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F); \\
-            *to++ = (CHAR) c; \\
-            p += more + 1; \\
-        } \\
-        while (to < full) \\
-            *to++ = 0; \\
+    /* One pass over UTF-8 that checks it and fills a str of `count` characters: 0 where it is none. Every character begins with a
+       byte that was counted, so that nothing is written past them. */
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fastser_first_byte(bits) (__builtin_ctzll(bits) >> 3)
+    #else
+    static inline int fastser_first_byte(uint64_t bits) {
+        int at = 0;
+        while (!(bits >> (8 * at) & 0xFF)) at++;
+        return at;
     }
-    FASTSER_FILL(fastser_fill_ucs1, Py_UCS1)
-    FASTSER_FILL(fastser_fill_ucs2, Py_UCS2)
-    FASTSER_FILL(fastser_fill_ucs4, Py_UCS4)
+    #endif
+    #define FASTSER_FILL(NAME, CHAR, LARGEST_LEAD) \\
+    static inline int NAME(CHAR *to, Py_ssize_t count, const uint8_t *p, const uint8_t *end) { \\
+        CHAR *stop = to + count; \\
+        while (p < end) { \\
+            uint32_t c = *p; \\
+            if (to == stop) return 0; \\
+            if (c < 0x80) { \\
+                if (end - p >= 8 && stop - to >= 8) { \\
+                    uint64_t word; \\
+                    int ascii = 8; \\
+                    memcpy(&word, p, 8); \\
+                    word &= 0x8080808080808080u; \\
+                    if (word) ascii = fastser_first_byte(word); \\
+                    for (int i = 0; i < 8; i++) to[i] = p[i]; \\
+                    to += ascii; \\
+                    p += ascii; \\
+                } else { \\
+                    *to++ = (CHAR) c; \\
+                    p += 1; \\
+                } \\
+            } else if (c < 0xE0 || LARGEST_LEAD < 0xE0) { \\
+                if (c < 0xC2 || end - p < 2 || (p[1] & 0xC0) != 0x80) return 0; \\
+                *to++ = (CHAR) ((c & 0x1F) << 6 | (p[1] & 0x3F)); \\
+                p += 2; \\
+            } else if (c < 0xF0 && end - p >= 4) { \\
+                uint32_t word;    /* three bytes at once, as they follow one another */ \\
+                memcpy(&word, p, 4); \\
+                if ((word & 0x00C0C0F0u) != 0x008080E0u) return 0; \\
+                c = (word & 0x0F) << 12 | (word >> 2 & 0x0FC0) | (word >> 16 & 0x3F); \\
+                if (c < 0x800 || (c & 0xF800) == 0xD800) return 0; \\
+                *to++ = (CHAR) c; \\
+                p += 3; \\
+            } else if (c < 0xF0 || LARGEST_LEAD < 0xF0) { \\
+                if (end - p < 3 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80) return 0; \\
+                c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F); \\
+                if (c < 0x800 || (c >= 0xD800 && c < 0xE000)) return 0; \\
+                *to++ = (CHAR) c; \\
+                p += 3; \\
+            } else { \\
+                if (end - p < 4 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80 || (p[3] & 0xC0) != 0x80) return 0; \\
+                c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F); \\
+                if (c < 0x10000 || c > 0x10FFFF) return 0; \\
+                *to++ = (CHAR) c; \\
+                p += 4; \\
+            } \\
+        } \\
+        return to == stop; \\
+    }
+    FASTSER_FILL(fastser_fill_ucs1, Py_UCS1, 0xC3)
+    FASTSER_FILL(fastser_fill_ucs2, Py_UCS2, 0xEF)
+    FASTSER_FILL(fastser_fill_ucs4, Py_UCS4, 0xF4)
 
-    /* UTF-8 to str: measure and check first, then fill.  The interpreter's own decoder widens the str
-       as it goes, and takes twice the time on short text that is not ASCII.  What is not UTF-8 is left
-       to it: it words the error, or passes surrogates through where errors says so. */
+    /* UTF-8 to str: measure, in a loop that the compiler makes vector code of, then check and fill.  The interpreter's own decoder
+       widens the str as it goes.  What is not UTF-8 is left to it: it words the error, or passes surrogates through where errors
+       says so. */
     static inline PyObject *fastser_utf8(const char *data, Py_ssize_t size, const char *errors) {
         const uint8_t *p = (const uint8_t *) data, *end = p + size;
-        Py_ssize_t count = 0;
-        uint32_t c, largest = 0;
+        Py_ssize_t count = size;
+        uint32_t largest = 0;
+        int valid;
         PyObject *o;
         if (errors != NULL || size <= 2)    /* the interpreter has singletons of single characters */
             return PyUnicode_DecodeUTF8(data, size, errors);
         while (p < end) {
-            c = *p;
-            if (c < 0x80) {
-                uint64_t word;
-                if (end - p >= 8 && (memcpy(&word, p, 8), (word & 0x8080808080808080u) == 0)) {
-                    p += 8;
-                    count += 8;
-                    continue;
-                }
-                p += 1;
-            } else if (c < 0xE0) {
-                if (c < 0xC2 || end - p < 2 || (p[1] & 0xC0) != 0x80)
-                    return PyUnicode_DecodeUTF8(data, size, errors);
-                c = (c & 0x1F) << 6 | (p[1] & 0x3F);
-                p += 2;
-            } else if (c < 0xF0) {
-                if (end - p < 3 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80)
-                    return PyUnicode_DecodeUTF8(data, size, errors);
-                c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F);
-                if (c < 0x800 || (c >= 0xD800 && c < 0xE000))
-                    return PyUnicode_DecodeUTF8(data, size, errors);
-                p += 3;
-            } else {
-                if (c > 0xF4 || end - p < 4 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80 || (p[3] & 0xC0) != 0x80)
-                    return PyUnicode_DecodeUTF8(data, size, errors);
-                c = (c & 0x07) << 18 | (uint32_t) (p[1] & 0x3F) << 12 | (uint32_t) (p[2] & 0x3F) << 6 | (p[3] & 0x3F);
-                if (c < 0x10000 || c > 0x10FFFF)
-                    return PyUnicode_DecodeUTF8(data, size, errors);
-                p += 4;
+            /* Sums of bytes, which do not overflow in so many steps. */
+            const uint8_t *stop = end - p < 128 ? end : p + 128;
+            uint8_t within = 0, most = 0;
+            for (; p < stop; p++) {
+                within += (uint8_t) ((int8_t) *p < -64);
+                most = *p > most ? *p : most;
             }
-            if (c > largest)
-                largest = c;
-            count += 1;
+            count -= within;
+            if (most > largest) largest = most;
         }
-        o = PyUnicode_New(count, largest);
+        if (largest > 0xF4 || count < 2)    /* or a single character again */
+            return PyUnicode_DecodeUTF8(data, size, errors);
+        o = PyUnicode_New(count, largest < 0x80 ? 0x7F : largest < 0xC4 ? 0xFF : largest < 0xF0 ? 0xFFFF : 0x10FFFF);
         if (o == NULL)
             return NULL;
         p = (const uint8_t *) data;
-        if (largest < 0x80)
+        if (largest < 0x80) {
             memcpy(PyUnicode_1BYTE_DATA(o), data, (size_t) size);
-        else if (largest < 0x100)
-            fastser_fill_ucs1(PyUnicode_1BYTE_DATA(o), count, p, end);
-        else if (largest < 0x10000)
-            fastser_fill_ucs2(PyUnicode_2BYTE_DATA(o), count, p, end);
+            return o;
+        }
+        if (largest < 0xC4)
+            valid = fastser_fill_ucs1(PyUnicode_1BYTE_DATA(o), count, p, end);
+        else if (largest < 0xF0)
+            valid = fastser_fill_ucs2(PyUnicode_2BYTE_DATA(o), count, p, end);
         else
-            fastser_fill_ucs4(PyUnicode_4BYTE_DATA(o), count, p, end);
-        return o;
+            valid = fastser_fill_ucs4(PyUnicode_4BYTE_DATA(o), count, p, end);
+        if (valid)
+            return o;
+        Py_DECREF(o);
+        return PyUnicode_DecodeUTF8(data, size, errors);
     }
 
     #define fastser_none Py_None

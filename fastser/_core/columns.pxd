@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc
 
+from fastser._core.capi cimport fastser_incref, fastser_xdecref
 from fastser._core.buffer cimport (
     Buffer, append_u8, append_varint, buffer_append, buffer_extend, buffer_grow, buffer_release, buffer_reserve,
 )
@@ -20,6 +21,12 @@ cdef struct Body:
     int gather
 
 
+cdef struct Lent:
+    # Text or bytes that a column refers to instead of holding a copy; put in where the frame is written.
+    size_t at             # the column's own bytes before it
+    PyObject* owner       # strong: an exact str or bytes, or NULL
+
+
 cdef struct Columns:
     Buffer tags
     Buffer i8
@@ -29,9 +36,13 @@ cdef struct Columns:
     Buffer f64
     Buffer bits
     Buffer text_offsets   # n + 1 offsets, the first 0; 4 bytes each, or 8 when large
-    Buffer text
+    Buffer text           # its own bytes; what is lent comes between them
+    Buffer text_lent      # of Lent, rising
+    size_t text_lent_size # their bytes
     Buffer data_offsets
     Buffer data
+    Buffer data_lent
+    size_t data_lent_size
     Buffer bodies         # of Body
     int large
 
@@ -110,8 +121,33 @@ cdef inline Py_ssize_t columns_body_count(Columns* self) noexcept nogil:
     return <Py_ssize_t> (self.bodies.size // sizeof(Body))
 
 
+cdef inline size_t text_size(const Columns* self) noexcept nogil:
+    return self.text.size + self.text_lent_size
+
+
+cdef inline size_t data_size(const Columns* self) noexcept nogil:
+    return self.data.size + self.data_lent_size
+
+
+cdef inline int lend(Buffer* lent, size_t at, PyObject* owner) noexcept:
+    if buffer_reserve(lent, sizeof(Lent)) < 0:
+        return -1
+    (<Lent*> (lent.data + lent.size)).at = at
+    (<Lent*> (lent.data + lent.size)).owner = owner
+    lent.size += sizeof(Lent)
+    fastser_incref(owner)
+    return 0
+
+
+cdef inline void lent_truncate(Buffer* lent, size_t size) noexcept:
+    """Give back what was lent after that."""
+    while lent.size > size:
+        lent.size -= sizeof(Lent)
+        fastser_xdecref((<Lent*> (lent.data + lent.size)).owner)
+
+
 cdef inline int columns_reset(Columns* self, int large) noexcept nogil:
-    """Empty every column, keeping its memory.  The owners of bodies are the caller's to release before."""
+    """Empty every column, keeping its memory.  The owners of bodies and of what is lent are the caller's to release before."""
     cdef size_t offset_size = 8 if large else 4
     self.tags.size = 0
     self.i8.size = 0
@@ -123,6 +159,10 @@ cdef inline int columns_reset(Columns* self, int large) noexcept nogil:
     self.text.size = 0
     self.data.size = 0
     self.bodies.size = 0
+    self.text_lent.size = 0
+    self.data_lent.size = 0
+    self.text_lent_size = 0
+    self.data_lent_size = 0
     self.text_offsets.size = 0
     self.data_offsets.size = 0
     self.large = large
@@ -147,6 +187,8 @@ cdef inline void columns_release(Columns* self) noexcept nogil:
     buffer_release(&self.text)
     buffer_release(&self.data_offsets)
     buffer_release(&self.data)
+    buffer_release(&self.text_lent)
+    buffer_release(&self.data_lent)
     buffer_release(&self.bodies)
 
 
@@ -154,7 +196,8 @@ cdef inline size_t columns_capacity(Columns* self) noexcept nogil:
     return (self.tags.capacity + self.i8.capacity + self.i16.capacity + self.i32.capacity
             + self.i64.capacity + self.f64.capacity + self.bits.capacity
             + self.text_offsets.capacity + self.text.capacity
-            + self.data_offsets.capacity + self.data.capacity + self.bodies.capacity)
+            + self.data_offsets.capacity + self.data.capacity + self.bodies.capacity
+            + self.text_lent.capacity + self.data_lent.capacity)
 
 
 cdef inline Py_ssize_t view_offset(const void* offsets, int large, Py_ssize_t index) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from fastser._core.buffer cimport Buffer, append_u8, append_varint, buffer_append, buffer_release, buffer_reserve
 from fastser._core.capi cimport fastser_decref, fastser_incref, fastser_xdecref, new_list
-from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_release, columns_reset
+from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, columns_release, columns_reset, data_size, lent_truncate, text_size
 from fastser._core.memo cimport Memo, memo_clear, memo_entry, memo_release
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.shapes cimport Shapes, shapes_clear, shapes_release
@@ -170,6 +170,8 @@ cdef inline void encoder_clear(Encoder* e) noexcept:
     for i in range(columns_body_count(&e.columns)):
         fastser_xdecref(columns_bodies(&e.columns)[i].owner)
     e.columns.bodies.size = 0
+    lent_truncate(&e.columns.text_lent, 0)
+    lent_truncate(&e.columns.data_lent, 0)
     blocks_drop(e, 0)
     memo_clear(&e.memo)
     memo_clear(&e.bodies)
@@ -212,7 +214,7 @@ cdef inline int stop(Encoder* e, int why) except -1:
 
 cdef inline int text_failed(Encoder* e) except -1:
     """`text` or `data` did not take an item: begin again with 64-bit offsets, or memory is short."""
-    if not e.columns.large and (e.columns.text.size > <size_t> 0x7FFFFFFF or e.columns.data.size > <size_t> 0x7FFFFFFF):
+    if not e.columns.large and (text_size(&e.columns) > <size_t> 0x7FFFFFFF or data_size(&e.columns) > <size_t> 0x7FFFFFFF):
         return stop(e, STOP_LARGE)
     raise MemoryError()
 

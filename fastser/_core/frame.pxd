@@ -7,9 +7,12 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from fastser._core.columns cimport Body, Buffer, Columns, View, columns_bodies, columns_body_count, view_clear
+from fastser._core.columns cimport (
+    Body, Buffer, Columns, Lent, View, columns_bodies, columns_body_count, data_size, text_size, view_clear,
+)
 from fastser._core.copy cimport fastser_copy_short
 from fastser._core.tags cimport *
+from fastser._core.text cimport write_with_lent
 
 
 cdef extern from *:
@@ -88,14 +91,14 @@ cdef inline void frame_layout(Columns* columns, int flags, Layout* out) noexcept
     out.columns_start = position
     position += (
         columns.i64.size + columns.f64.size + columns.i32.size + columns.i16.size + columns.i8.size
-        + columns.bits.size + columns.tags.size + columns.text.size)
+        + columns.bits.size + columns.tags.size + text_size(columns))
     if presence & (1 << COLUMN_TEXT):
         position += columns.text_offsets.size
     position += columns_body_count(columns) * 8
     if presence & (1 << COLUMN_DATA):
         position = align_up(position + <Py_ssize_t> columns.data_offsets.size, DATA_ALIGNMENT)
     out.data_start = position
-    position += columns.data.size
+    position += data_size(columns)
     out.head_size = position
     out.bodies_start = position
     if presence & (1 << COLUMN_BUFFERS):
@@ -120,8 +123,8 @@ cdef inline char* _put(char* to, Buffer* source) noexcept nogil:
     return to + source.size
 
 
-cdef inline void frame_write_head(Columns* columns, Layout* layout, char* frame) noexcept nogil:
-    """Write header and columns: layout.head_size bytes, every one of them."""
+cdef inline char* _write_columns(Columns* columns, Layout* layout, char* frame) noexcept nogil:
+    """Write the header and all columns but the content of text and data; their end."""
     cdef unsigned int presence = layout.presence
     cdef int large = columns.large
     cdef size_t offset_shift = 3 if large else 2
@@ -170,11 +173,36 @@ cdef inline void frame_write_head(Columns* columns, Layout* layout, char* frame)
         to = _put(to, &columns.tags)
     if counts < frame + layout.columns_start:
         memset(counts, 0, frame + layout.columns_start - counts)
-    if presence & (1 << COLUMN_TEXT):
-        to = _put(to, &columns.text)
-    if presence & (1 << COLUMN_DATA):
+    return to
+
+
+cdef inline char* _put_content(char* to, Buffer* own, Buffer* lent) noexcept nogil:
+    if lent.size == 0:
+        return _put(to, own)
+    return write_with_lent(to, own.data, own.size, <const Lent*> lent.data, <Py_ssize_t> (lent.size // sizeof(Lent)))
+
+
+cdef inline void frame_write_head(Columns* columns, Layout* layout, char* frame) noexcept nogil:
+    """Write header and columns: layout.head_size bytes, every one of them."""
+    cdef char* to = _write_columns(columns, layout, frame)
+    if layout.presence & (1 << COLUMN_TEXT):
+        to = _put_content(to, &columns.text, &columns.text_lent)
+    if layout.presence & (1 << COLUMN_DATA):
         memset(to, 0, frame + layout.data_start - to)
-        _put(frame + layout.data_start, &columns.data)
+        _put_content(frame + layout.data_start, &columns.data, &columns.data_lent)
+
+
+cdef inline Py_ssize_t frame_write_own(Columns* columns, Layout* layout, char* out) noexcept nogil:
+    """The same without what is lent; how many bytes come before the content of text."""
+    cdef char* to = _write_columns(columns, layout, out)
+    cdef Py_ssize_t padding, before = to - out
+    if layout.presence & (1 << COLUMN_TEXT):
+        to = _put(to, &columns.text)
+    if layout.presence & (1 << COLUMN_DATA):
+        padding = layout.data_start - (to - out) - <Py_ssize_t> columns.text_lent_size
+        memset(to, 0, padding)
+        _put(to + padding, &columns.data)
+    return before
 
 
 cdef inline Py_ssize_t _offset_at(const char* offsets, int large, Py_ssize_t index) noexcept nogil:

@@ -435,7 +435,7 @@ cdef int write_clocks(Encoder* e, object zone, int fold) except -1:
 
 
 cdef int close_item(Encoder* e, Buffer* offsets, Buffer* content) except -1:
-    if end_item(offsets, content, e.columns.large) != 1:
+    if end_item(offsets, content.size, e.columns.large) != 1:
         return text_failed(e)
     return 0
 

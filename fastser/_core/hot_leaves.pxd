@@ -6,7 +6,7 @@ from libc.string cimport memmove
 
 from fastser._core.buffer cimport append_varint, buffer_extend, buffer_reserve
 from fastser._core.capi cimport *
-from fastser._core.columns cimport Columns
+from fastser._core.columns cimport Columns, lent_truncate
 from fastser._core.encoder cimport *
 from fastser._core.ints cimport int_run
 from fastser._core.kinds cimport is_hole
@@ -34,15 +34,16 @@ cdef inline int encode_text(Encoder* e, PyObject* o) except -1:
     cdef int status
     if fastser_str_ready(o) < 0:
         return -1
-    if utf8_room(o) >= BYTES_BODY_MIN:
-        return encode_long_text(e, o)
+    if text_is_body(o):
+        put_tag(e, TAG_BODY_TEXT)
+        return write_body_reference(e, o, fastser_str_ascii_data(o), length, o)
     if e.track and length > 2 and fastser_refcount(o) > 1:
         cached = &e.texts[fastser_text_slot(o) & (TEXT_CACHE_SIZE - 1)]
         if cached.key == o and cached.epoch == e.epoch:
             put_tag(e, TAG_TEXT_REF)
             append_varint(&e.columns.tags, cached.index)
             return 0
-    status = text_append(&e.columns, o)
+    status = text_append(&e.columns, o) if utf8_room(o) < LEND_MIN else text_lend(&e.columns, o)
     if status == TEXT_OK:
         put_tag(e, TAG_TEXT)
         if cached != NULL:
@@ -58,24 +59,6 @@ cdef inline int encode_text(Encoder* e, PyObject* o) except -1:
         if status == TEXT_OK:
             return 0
     return text_failed(e)
-
-
-cdef inline int encode_long_text(Encoder* e, PyObject* o) except -1:
-    """A str long enough for a body of its own."""
-    cdef object encoded
-    if fastser_str_is_ascii(o):
-        put_tag(e, TAG_BODY_TEXT)
-        return write_body_reference(e, o, fastser_str_ascii_data(o), fastser_str_length(o), o)
-    try:
-        encoded = (<str> o).encode("utf-8")
-    except UnicodeEncodeError:
-        put_tag(e, TAG_SURROGATE_TEXT)
-        if surrogate_text_append(&e.columns, o) != TEXT_OK:
-            return text_failed(e)
-        return 0
-    put_tag(e, TAG_BODY_TEXT)
-    keep(e, <object> o)    # whose address now stands for the body
-    return write_body_reference(e, o, fastser_bytes_data(<PyObject*> encoded), len(<bytes> encoded), <PyObject*> encoded)
 
 
 cdef inline bint is_big_int(PyObject* o) noexcept:
@@ -105,7 +88,7 @@ cdef inline Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n
     """Ints, floats and text: their columns are filled while their types are looked at."""
     cdef Columns* c = &e.columns
     cdef size_t i8 = c.i8.size, i16 = c.i16.size, i32 = c.i32.size, i64 = c.i64.size, f64 = c.f64.size
-    cdef size_t text = c.text.size, offsets = c.text_offsets.size
+    cdef size_t text = c.text.size, offsets = c.text_offsets.size, lent = c.text_lent.size, lent_size = c.text_lent_size
     cdef int status = TEXT_OK, tag = TAG_FLOAT
     cdef Py_ssize_t k = 0
     cdef double* floats
@@ -139,6 +122,8 @@ cdef inline Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n
     c.f64.size = f64
     c.text.size = text
     c.text_offsets.size = offsets
+    lent_truncate(&c.text_lent, lent)
+    c.text_lent_size = lent_size
     return 0
 
 

@@ -17,6 +17,10 @@ from fastser._core.text cimport fastser_all_ascii
 from fastser._core.times cimport date_of, fastser_new_timedelta, timedelta_of
 
 
+cdef enum:
+    ASCII_APART = 128      # bytes of an average text
+
+
 # --- text ---------------------------------------------------------------------------------------------------------------
 
 
@@ -40,7 +44,8 @@ cdef inline int decode_texts(Decoder* d, Py_ssize_t index, PyObject** out, Py_ss
     cdef Py_ssize_t i, start, stop, size = 0
     cdef const int32_t* offsets
     cdef const char* text
-    if d.view.text_large or not all_ascii(d):
+    # A long text is looked at when it is copied, so that it comes from memory once.
+    if d.view.text_large or d.view.text_size > n * ASCII_APART or not all_ascii(d):
         for i in range(n):
             text = next_text(d, index + i, &size)
             out[i] = new_utf8(text, size, NULL)

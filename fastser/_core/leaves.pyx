@@ -7,7 +7,7 @@ from cpython.object cimport PyObject
 from fastser._core.array_runs cimport encode_scalars
 from fastser._core.buffer cimport append_varint, buffer_extend
 from fastser._core.capi cimport *
-from fastser._core.columns cimport Body
+from fastser._core.columns cimport Body, data_size
 from fastser._core.encoder cimport *
 from fastser._core.calls cimport encode_each
 from fastser._core.hot_leaves cimport encode_big_ints
@@ -42,7 +42,7 @@ cdef int encode_uuids(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     for i in range(n):
         number = (<object> items[i]).int
         fastser_int_to_bytes(<PyObject*> number, at + 16 * i, 16, True, False)
-    if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+    if end_item(&e.columns.data_offsets, data_size(&e.columns), e.columns.large) != TEXT_OK:
         return text_failed(e)
     return 0
 

@@ -6,7 +6,7 @@ from libc.string cimport memset
 from fastser._core.buffer cimport buffer_extend
 
 from fastser._core.capi cimport fastser_bytes_data
-from fastser._core.columns cimport Body
+from fastser._core.columns cimport Body, data_size
 from fastser._core.encoder cimport *
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.scalars cimport room
@@ -78,7 +78,7 @@ cdef int write_memory(Encoder* e, object memory, bint made) except -1:
         data = <const char*> &view[0]
     if size < BYTES_BODY_MIN:
         # What reads it may be an array again: it begins where the widest of their elements may.
-        padding = -e.columns.data.size & (DATA_ALIGNMENT - 1) if size else 0
+        padding = -data_size(&e.columns) & (DATA_ALIGNMENT - 1) if size else 0
         if padding:
             write_tag(e, BODY_PADDED)
             write_varint(e, padding)

@@ -2,19 +2,23 @@
 
 from cpython.object cimport PyObject
 
-from fastser._core.columns cimport Body, Columns, View
+from fastser._core.columns cimport Body, Columns, Lent, View
 
 
 cdef class Packed:
     cdef object __weakref__
-    cdef bytes head            # header and columns, as in the frame, without the padding before the bodies
+    cdef bytes head            # header and columns, as in the frame, without what is lent and the padding before the bodies
+    cdef Lent* lent            # lent_count; each at a place in `head`
+    cdef Py_ssize_t lent_count
+    cdef Py_ssize_t head_size  # with what is lent
+    cdef bytes whole           # that in one piece, once somebody asked; None before
     cdef Body* bodies          # body_count; `owner` is borrowed from `owners`
     cdef Py_ssize_t body_count
     cdef tuple owners          # a tuple, because the collector cannot empty one while `bodies` points into it
     cdef Py_ssize_t total
 
 
-# New reference.  Steals the owners of columns.bodies, also on error, and leaves columns.bodies empty.
+# New reference.  Steals the owners of columns.bodies and of what is lent, also on error, and leaves these empty.
 cdef object packed_new(Columns* columns, int flags)
 
 # New reference: the elements of a body that is to be gathered.

@@ -17,10 +17,12 @@ from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_out cimport array_export, schema_export
 from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
 from fastser._core.copy cimport fastser_copy_stream
-from fastser._core.columns cimport Body, Columns, View, columns_bodies, columns_body_count
+from fastser._core.columns cimport Body, Columns, Lent, View, columns_bodies, columns_body_count, lent_truncate
+from fastser._core.capi cimport fastser_xdecref
 from fastser._core.frame cimport *
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.tags cimport *
+from fastser._core.text cimport lent_size, lent_write, write_with_lent
 
 from pickle import PickleBuffer
 
@@ -62,6 +64,7 @@ cdef extern from "Python.h":
 cdef enum:
     NOGIL_MIN = 256 << 10      # below, giving up the GIL and taking it again costs more than the copy
     STREAM_MIN = 32 << 20      # above, no cache holds what is written until somebody reads it
+    BLOCK = 1 << 20            # pieces() copies so much at a time
     MERGE_BELOW = 4096         # buffers() copies smaller bodies together with the padding around them
 
 # The first bytes of a frame.  HEADER_SIZE of them tell how long it is: see frame_length.
@@ -291,7 +294,11 @@ cdef class Packed:
         raise TypeError("Packed objects are made by fastser.pack")
 
     def __dealloc__(self):
+        cdef Py_ssize_t i
         free(self.bodies)
+        for i in range(self.lent_count):
+            fastser_xdecref(self.lent[i].owner)
+        free(self.lent)
 
     @property
     def nbytes(self):
@@ -371,6 +378,10 @@ cdef class Packed:
         list of memoryview
             Read-only; one after the other they are exactly the frame.
 
+        Notes
+        -----
+        Texts and bytes below 4 KiB are copied into the first one.
+
         Examples
         --------
         >>> import fastser
@@ -378,40 +389,52 @@ cdef class Packed:
         >>> b"".join(packed.buffers()) == packed.to_bytes()
         True
         """
-        cdef list pieces = []
-        cdef Py_ssize_t first = 0, end, small, padding
-        cdef Py_ssize_t position = PyBytes_GET_SIZE(self.head)
-        cdef bytes piece
         _materialise(self)
-        if position:
-            pieces.append(memoryview(self.head))
-        while self.body_count:
-            # The padding after what came last, and the small bodies that follow, are one piece.
-            padding = align_up(position, BODY_ALIGNMENT) - position
-            small = 0
-            end = first
-            while end < self.body_count and self.bodies[end].size < MERGE_BELOW:
-                small += align_up(<Py_ssize_t> self.bodies[end].size, BODY_ALIGNMENT)
+        return [memoryview(_head(self)), *_after_head(self)] if self.head_size else []
+
+    def pieces(self):
+        """As `buffers`, but one piece after the other is made, so that the memory for what is copied is that of one piece.
+
+        Returns
+        -------
+        iterator of memoryview
+
+        Examples
+        --------
+        >>> import fastser
+        >>> packed = fastser.pack(["text" * 100] * 10)
+        >>> b"".join(packed.pieces()) == packed.to_bytes()
+        True
+        """
+        cdef Py_ssize_t i = 0, end, at = 0, stop, size
+        cdef bytes block
+        if self.lent_count == 0:
+            yield from self.buffers()
+            return
+        while i < self.lent_count:
+            size = 0
+            end = i
+            while end < self.lent_count and size < BLOCK:
+                size += lent_size(self.lent[end].owner)
                 end += 1
-            if padding + small:
-                piece = PyBytes_FromStringAndSize(NULL, padding + small)
-                memset(PyBytes_AS_STRING(piece), 0, padding)
-                _copy(self.bodies + first, end - first, PyBytes_AS_STRING(piece) + padding)
-                pieces.append(memoryview(piece))
-            if end == self.body_count:
-                break
-            pieces.append(_lend(self, end))
-            position = <Py_ssize_t> self.bodies[end].size
-            first = end + 1
-        return pieces
+            stop = <Py_ssize_t> self.lent[end - 1].at
+            block = PyBytes_FromStringAndSize(NULL, stop - at + size)
+            _write_between(self, at, stop, i, end, PyBytes_AS_STRING(block))
+            yield memoryview(block)
+            at = stop
+            i = end
+        if at < PyBytes_GET_SIZE(self.head):
+            yield memoryview(self.head)[at:]
+        _materialise(self)
+        yield from _after_head(self)
 
     def __reduce_ex__(self, protocol):
         cdef Py_ssize_t i
         _materialise(self)
         bodies = [_lend(self, i) for i in range(self.body_count)]
         if protocol >= 5:
-            return rebuild, (self.head, [PickleBuffer(body) for body in bodies])
-        return rebuild, (self.head, [bytes(body) for body in bodies])
+            return rebuild, (_head(self), [PickleBuffer(body) for body in bodies])
+        return rebuild, (_head(self), [bytes(body) for body in bodies])
 
     def __arrow_c_schema__(self):
         """The schema of the row of `__arrow_c_array__`, as a capsule of the Arrow C data interface."""
@@ -445,7 +468,7 @@ cdef class Packed:
         capsule = new_array_capsule(&array)
         try:
             packed_view(self, &view)
-            status = array_export(&view, <const uint8_t*> PyBytes_AS_STRING(self.head) + 4, <PyObject*> self, array)
+            status = array_export(&view, <const uint8_t*> PyBytes_AS_STRING(_head(self)) + 4, <PyObject*> self, array)
         finally:
             view_release(&view, NULL)
         if status == -2:
@@ -454,6 +477,70 @@ cdef class Packed:
             raise MemoryError()
         Py_INCREF(self)
         return schema, capsule
+
+
+cdef list _after_head(Packed self):
+    """The bodies, and what lies between and before them, in pieces."""
+    cdef list pieces = []
+    cdef Py_ssize_t first = 0, end, small, padding, position = self.head_size
+    cdef bytes piece
+    while self.body_count:
+        # The padding after what came last, and the small bodies that follow, are one piece.
+        padding = align_up(position, BODY_ALIGNMENT) - position
+        small = 0
+        end = first
+        while end < self.body_count and self.bodies[end].size < MERGE_BELOW:
+            small += align_up(<Py_ssize_t> self.bodies[end].size, BODY_ALIGNMENT)
+            end += 1
+        if padding + small:
+            piece = PyBytes_FromStringAndSize(NULL, padding + small)
+            memset(PyBytes_AS_STRING(piece), 0, padding)
+            _copy(self.bodies + first, end - first, PyBytes_AS_STRING(piece) + padding)
+            pieces.append(memoryview(piece))
+        if end == self.body_count:
+            break
+        pieces.append(_lend(self, end))
+        position = <Py_ssize_t> self.bodies[end].size
+        first = end + 1
+    return pieces
+
+
+cdef int _write_between(Packed self, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t end, char* out) except -1:
+    """Write the bytes of `head` from `start` to `stop`, and what is lent among them."""
+    cdef const char* own = PyBytes_AS_STRING(self.head)
+    cdef Py_ssize_t i
+    for i in range(first, end):
+        memcpy(out, own + start, <Py_ssize_t> self.lent[i].at - start)
+        out += <Py_ssize_t> self.lent[i].at - start
+        start = <Py_ssize_t> self.lent[i].at
+        out = lent_write(self.lent[i].owner, out)
+    memcpy(out, own + start, stop - start)
+    return 0
+
+
+cdef int _write_head(Packed self, char* out) except -1:
+    cdef const char* own = PyBytes_AS_STRING(self.head)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head)
+    if self.lent_count == 0:
+        memcpy(out, own, size)
+    elif self.head_size >= NOGIL_MIN:
+        with nogil:
+            write_with_lent(out, own, size, self.lent, self.lent_count)
+    else:
+        write_with_lent(out, own, size, self.lent, self.lent_count)
+    return 0
+
+
+cdef bytes _head(Packed self):
+    """Header and columns in one piece."""
+    cdef bytes whole
+    if self.lent_count == 0:
+        return self.head
+    if self.whole is None:
+        whole = PyBytes_FromStringAndSize(NULL, self.head_size)
+        _write_head(self, PyBytes_AS_STRING(whole))
+        self.whole = whole
+    return self.whole
 
 
 cdef object _schema_capsule(bint large):
@@ -466,10 +553,10 @@ cdef object _schema_capsule(bint large):
 
 cdef int _write_frame(Packed self, char* out) except -1:
     """Write self.total bytes."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head)
+    cdef Py_ssize_t size = self.head_size
     cdef Py_ssize_t start = align_up(size, BODY_ALIGNMENT) if self.body_count else size
     cdef tuple owners = self.owners   # another thread may put others into their place meanwhile
-    memcpy(out, PyBytes_AS_STRING(self.head), size)
+    _write_head(self, out)
     memset(out + size, 0, start - size)
     _write_bodies(self.bodies, self.body_count, out + start)
     return 0
@@ -504,7 +591,7 @@ cdef object packed_new(Columns* columns, int flags):
     cdef Packed self = None
     cdef Layout layout
     cdef Body* bodies = columns_bodies(columns)
-    cdef Py_ssize_t i, count = columns_body_count(columns)
+    cdef Py_ssize_t i, own, before, count = columns_body_count(columns)
     cdef tuple owners
     columns.bodies.size = 0
     try:
@@ -512,6 +599,8 @@ cdef object packed_new(Columns* columns, int flags):
     except:
         for i in range(count):
             Py_DECREF(<object> bodies[i].owner)
+        lent_truncate(&columns.text_lent, 0)
+        lent_truncate(&columns.data_lent, 0)
         raise
     for i in range(count):
         PyTuple_SET_ITEM(owners, i, bodies[i].owner)   # steals
@@ -519,10 +608,16 @@ cdef object packed_new(Columns* columns, int flags):
     try:
         _layout(columns, flags, &layout)
         self = Packed.__new__(Packed)
-        self.head = PyBytes_FromStringAndSize(NULL, layout.head_size)
-        frame_write_head(columns, &layout, PyBytes_AS_STRING(self.head))
+        own = layout.head_size - <Py_ssize_t> (columns.text_lent_size + columns.data_lent_size)
+        self.head = PyBytes_FromStringAndSize(NULL, own)
+        before = frame_write_own(columns, &layout, PyBytes_AS_STRING(self.head))
+        if own < layout.head_size:
+            _take_lent(self, columns, before, own - <Py_ssize_t> columns.data.size)
     finally:
         columns.bodies.size = 0
+        lent_truncate(&columns.text_lent, 0)
+        lent_truncate(&columns.data_lent, 0)
+    self.head_size = layout.head_size
     self.total = layout.total
     if count:
         self.bodies = <Body*> malloc(count * sizeof(Body))
@@ -532,6 +627,24 @@ cdef object packed_new(Columns* columns, int flags):
         self.body_count = count
         self.owners = owners
     return self
+
+
+cdef int _take_lent(Packed self, Columns* columns, Py_ssize_t text_at, Py_ssize_t data_at) except -1:
+    """Steals what is lent; `text_at` and `data_at` are where the own bytes of these columns begin in `head`."""
+    cdef Py_ssize_t i, texts = <Py_ssize_t> (columns.text_lent.size // sizeof(Lent))
+    cdef Py_ssize_t count = texts + <Py_ssize_t> (columns.data_lent.size // sizeof(Lent))
+    self.lent = <Lent*> malloc(count * sizeof(Lent))
+    if self.lent == NULL:
+        raise MemoryError()
+    if texts:
+        memcpy(self.lent, columns.text_lent.data, columns.text_lent.size)
+    if count > texts:
+        memcpy(self.lent + texts, columns.data_lent.data, columns.data_lent.size)
+    columns.text_lent.size = columns.data_lent.size = 0
+    for i in range(count):
+        self.lent[i].at += text_at if i < texts else data_at
+    self.lent_count = count
+    return 0
 
 
 def rebuild(head, buffers):
@@ -575,21 +688,22 @@ def rebuild(head, buffers):
                 raise errors.bad_frame(f"a buffer of {view.bodies[i].size} bytes", self.bodies[i].size, f"buffer {i}")
     finally:
         view_release(&view, copied)
+    self.head_size = count
     self.total = count + apart
     return self
 
 
 cdef int packed_view(Packed self, View* view) except -1:
     cdef char* copied = NULL
-    cdef Py_ssize_t head_size = 0
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head)
+    cdef Py_ssize_t head_size = 0, size = self.head_size
+    cdef bytes head = _head(self)    # which `self` keeps
     cdef int status
     memset(view, 0, sizeof(View))
     _materialise(self)
     # The data of a bytes object is aligned, so that nothing is copied.
-    status = frame_parse_head(PyBytes_AS_STRING(self.head), size, self.total - size, view, &copied, &head_size)
+    status = frame_parse_head(PyBytes_AS_STRING(head), size, self.total - size, view, &copied, &head_size)
     if status != FRAME_OK:
-        raise frame_error(status, PyBytes_AS_STRING(self.head), size)
+        raise frame_error(status, PyBytes_AS_STRING(head), size)
     if view.body_count:
         memcpy(view.bodies, self.bodies, self.body_count * sizeof(Body))
     return 0

@@ -10,9 +10,10 @@ from libc.string cimport memcpy, memset
 from fastser._core.abi cimport ArrowArray
 from fastser._core.arrow_out cimport VIEW_CUT, VIEW_INLINE_MAX, BinaryView, RowArrays, put_views, rows_export, view_room
 from fastser._core.buffer cimport Buffer, append_u8, buffer_append, buffer_extend, buffer_release, buffer_reserve
-from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, view_offset
+from fastser._core.columns cimport Body, Columns, Lent, columns_bodies, columns_body_count, data_size, text_size, view_offset
 from fastser._core.packed cimport gathered
 from fastser._core.tags cimport *
+from fastser._core.text cimport write_with_lent
 
 cdef enum:
     SMALL_MAX = 0x7fffffff
@@ -59,8 +60,8 @@ cdef class RowBlock:
         _append_numbers(self, COLUMN_I8, &columns.i8, 0)
         _append_numbers(self, COLUMN_BITS, &columns.bits, 0)
         _append_numbers(self, COLUMN_TAGS, &columns.tags, 0)
-        _append_strings(self, COLUMN_TEXT, &columns.text_offsets, &columns.text, columns.large)
-        _append_strings(self, COLUMN_DATA, &columns.data_offsets, &columns.data, columns.large)
+        _append_strings(self, COLUMN_TEXT, &columns.text_offsets, &columns.text, &columns.text_lent, columns.text_lent_size, columns.large)
+        _append_strings(self, COLUMN_DATA, &columns.data_offsets, &columns.data, &columns.data_lent, columns.data_lent_size, columns.large)
         for i in range(columns_body_count(columns)):
             body = columns_bodies(columns)[i]
             owner = <object> body.owner
@@ -142,8 +143,8 @@ cdef bint _fits(RowBlock self, Columns* columns) noexcept:
         and self.items[COLUMN_TAGS] + <Py_ssize_t> columns.tags.size <= SMALL_MAX
         and self.items[COLUMN_TEXT] + <Py_ssize_t> columns.text_offsets.size // 4 <= SMALL_MAX
         and self.items[COLUMN_DATA] + <Py_ssize_t> columns.data_offsets.size // 4 <= SMALL_MAX
-        and self.contents[COLUMN_TEXT].size + columns.text.size <= SMALL_MAX
-        and self.contents[COLUMN_DATA].size + columns.data.size <= SMALL_MAX)
+        and self.contents[COLUMN_TEXT].size + text_size(columns) <= SMALL_MAX
+        and self.contents[COLUMN_DATA].size + data_size(columns) <= SMALL_MAX)
 
 
 cdef inline int _append_numbers(RowBlock self, int column, Buffer* numbers, int shift) except -1:
@@ -155,15 +156,19 @@ cdef inline int _append_numbers(RowBlock self, int column, Buffer* numbers, int 
     return 0
 
 
-cdef inline int _append_strings(RowBlock self, int column, Buffer* offsets, Buffer* content, bint wide) except -1:
+cdef inline int _append_strings(RowBlock self, int column, Buffer* offsets, Buffer* content, Buffer* lent, size_t lent_size, bint wide) except -1:
     """The content, and offsets that go on where those of the row before ended."""
     cdef Py_ssize_t i, count = <Py_ssize_t> (offsets.size >> (3 if wide else 2)) - 1
     cdef Py_ssize_t base = self.contents[column].size
     cdef char* out
     if count == 0:
         return 0
+    out = buffer_extend(&self.contents[column], content.size + lent_size)
+    if out == NULL:
+        raise MemoryError()
+    write_with_lent(out, content.data, content.size, <const Lent*> lent.data, <Py_ssize_t> (lent.size // sizeof(Lent)))
     out = buffer_extend(&self.values[column], count * (8 if self.large else 4))
-    if out == NULL or buffer_append(&self.contents[column], content.data, content.size) < 0:
+    if out == NULL:
         raise MemoryError()
     if self.large:
         for i in range(count):
@@ -172,7 +177,7 @@ cdef inline int _append_strings(RowBlock self, int column, Buffer* offsets, Buff
         for i in range(count):
             (<int32_t*> out)[i] = <int32_t> base + (<int32_t*> offsets.data)[i + 1]
     self.items[column] += count
-    self.nbytes += content.size + count * (8 if self.large else 4)
+    self.nbytes += content.size + lent_size + count * (8 if self.large else 4)
     return 0
 
 

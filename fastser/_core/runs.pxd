@@ -13,7 +13,7 @@ from fastser._core.kinds cimport *
 from fastser._core.memo cimport address_slot
 from fastser._core.scalars cimport fastser_datetime_zone, fastser_time_zone, room, timedelta_is_long
 from fastser._core.tags cimport *
-from fastser._core.text cimport utf8_room
+from fastser._core.text cimport text_is_body
 
 
 cdef enum:
@@ -93,7 +93,7 @@ cdef inline Py_ssize_t leaf_prefix(PyObject** items, Py_ssize_t n, PyObject* t) 
             i += 1
         return i
     if t == fastser_str_type:
-        return 1 if utf8_room(items[0]) >= BYTES_BODY_MIN else n
+        return 1 if text_is_body(items[0]) else n
     if is_native_scalar(t):
         return n if scalar_is_plain(items[0]) else 1
     return n

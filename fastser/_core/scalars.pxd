@@ -14,11 +14,11 @@ from libc.string cimport memchr, memset
 
 from fastser._core.buffer cimport buffer_extend, buffer_reserve
 from fastser._core.capi cimport *
-from fastser._core.columns cimport Columns
+from fastser._core.columns cimport Columns, data_size
 from fastser._core.encoder cimport Encoder, write_tag, write_varint
 from fastser._core.frame cimport fastser_popcount16
 from fastser._core.tags cimport *
-from fastser._core.text cimport TEXT_OK, data_append, end_item, text_append
+from fastser._core.text cimport TEXT_OK, bytes_append, data_append, end_item, text_append
 from fastser._core.times cimport date_days, datetime_microseconds, time_microseconds
 
 
@@ -172,7 +172,7 @@ cdef inline int write_big_ints(Encoder* e, PyObject** items, Py_ssize_t n) excep
     for i in range(n):
         size = fastser_int_size(items[i])
         fastser_int_to_bytes(items[i], <unsigned char*> room(buffer_extend(&e.columns.data, size)), size, False, True)
-        if end_item(&e.columns.data_offsets, &e.columns.data, e.columns.large) != TEXT_OK:
+        if end_item(&e.columns.data_offsets, data_size(&e.columns), e.columns.large) != TEXT_OK:
             return -2
     return 0
 
@@ -180,7 +180,7 @@ cdef inline int write_big_ints(Encoder* e, PyObject** items, Py_ssize_t n) excep
 cdef inline int write_bytes(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef Py_ssize_t i
     for i in range(n):
-        if data_append(&e.columns, fastser_bytes_data(items[i]), fastser_bytes_size(items[i])) != TEXT_OK:
+        if bytes_append(&e.columns, items[i]) != TEXT_OK:
             return -2
     return 0
 

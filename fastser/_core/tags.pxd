@@ -33,6 +33,7 @@ cdef enum:
     # Bytes and text: the padding must stay below the 5 % that a frame may exceed pickle by.
     ARRAY_BODY_MIN = 512
     BYTES_BODY_MIN = 4096
+    LEND_MIN = 128        # text and bytes that are not copied before the frame is written
     BODY_ALIGNMENT = 64
     DATA_ALIGNMENT = 16   # of the data bytes within the frame: numpy's widest dtype wants 16
 

@@ -1,7 +1,9 @@
 """Files of a store: opened by descriptor of their directory, links never followed."""
 
 import errno
+import itertools
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from fastser._core.shared import lock
@@ -11,6 +13,7 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 OPEN = os.O_RDWR | NO_LINK
 CREATE = OPEN | os.O_CREAT | os.O_EXCL
 _PIECES = 1024  # IOV_MAX
+_AT_ONCE = 8 << 20
 
 
 def directory_flags() -> int:
@@ -59,19 +62,26 @@ def discard(folder: int, name: str, *, truncate: bool) -> None:
         os.unlink(name, dir_fd=folder)
 
 
-def write_all(fd: int, pieces: list[memoryview], position: int = 0) -> None:
-    """Write pieces one after the other, from a position in a file on."""
-    done = 0
-    while done < len(pieces):
-        some = pieces[done : done + _PIECES]
-        written = os.pwritev(fd, some, position)
-        position += written
-        for piece in some:
-            if written < piece.nbytes:
-                pieces[done] = piece[written:]
-                break
-            written -= piece.nbytes
-            done += 1
+def write_all(fd: int, pieces: Iterable[memoryview], position: int = 0) -> None:
+    """Write pieces one after the other, from a position in a file on; no more of them are made at a time than one call writes."""
+    left = iter(pieces)
+    while some := list(_some(left)):
+        while some:
+            written = os.pwritev(fd, some, position)
+            position += written
+            while some and written >= some[0].nbytes:
+                written -= some.pop(0).nbytes
+            if some:
+                some[0] = some[0][written:]
+
+
+def _some(pieces: Iterator[memoryview]) -> Iterator[memoryview]:
+    size = 0
+    for piece in itertools.islice(pieces, _PIECES):
+        yield piece
+        size += piece.nbytes
+        if size >= _AT_ONCE:
+            return
 
 
 def is_full(error: BaseException) -> bool:

@@ -121,7 +121,7 @@ class Segments:
                 self._keep(segment, mapping)
             else:
                 # Pages that nobody touched are filled at half the price by the kernel.
-                write_all(segment.fd, [*frame.buffers()] if isinstance(frame, Packed) else [frame], HEADER)
+                write_all(segment.fd, frame.pieces() if isinstance(frame, Packed) else [frame], HEADER)
             self.seal(segment, sealed_as, frame.nbytes)
         except BaseException:
             self.abandon(segment)

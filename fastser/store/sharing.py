@@ -149,7 +149,7 @@ def _is_unchanged(packed: Packed, stored: memoryview) -> bool:
     if packed.nbytes != stored.nbytes:
         return False
     at = 0
-    for piece in packed.buffers():
+    for piece in packed.pieces():
         if not _are_equal(piece.cast("B"), stored[at : at + piece.nbytes]):
             return False
         at += piece.nbytes

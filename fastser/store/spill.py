@@ -57,7 +57,7 @@ class Spill:
         with self._turn(folder):
             out = self._open_unfinished(folder)
             try:
-                write_all(out, [*frame.buffers()] if isinstance(frame, Packed) else [frame], HEADER if large else 0)
+                write_all(out, frame.pieces() if isinstance(frame, Packed) else [frame], HEADER if large else 0)
                 if large:
                     os.pwrite(out, segment_header(name, frame.nbytes), 0)
                 with self._account:
