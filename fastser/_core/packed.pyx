@@ -17,7 +17,7 @@ from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_out cimport array_export, schema_export
 from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
 from fastser._core.copy cimport fastser_copy_stream
-from fastser._core.columns cimport Body, Columns, Lent, View, columns_bodies, columns_body_count, lent_truncate
+from fastser._core.columns cimport Body, Buffer, Columns, Lent, View, columns_bodies, columns_body_count, lent_truncate
 from fastser._core.capi cimport fastser_xdecref
 from fastser._core.frame cimport *
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
@@ -633,12 +633,15 @@ cdef int _take_lent(Packed self, Columns* columns, Py_ssize_t text_at, Py_ssize_
     """Steals what is lent; `text_at` and `data_at` are where the own bytes of these columns begin in `head`."""
     cdef Py_ssize_t i, texts = <Py_ssize_t> (columns.text_lent.size // sizeof(Lent))
     cdef Py_ssize_t count = texts + <Py_ssize_t> (columns.data_lent.size // sizeof(Lent))
-    self.lent = <Lent*> malloc(count * sizeof(Lent))
-    if self.lent == NULL:
-        raise MemoryError()
-    if texts:
-        memcpy(self.lent, columns.text_lent.data, columns.text_lent.size)
-    if count > texts:
+    if count == texts:   # the memory as well: of a million texts it is some
+        self.lent = <Lent*> columns.text_lent.data
+        memset(&columns.text_lent, 0, sizeof(Buffer))
+    else:
+        self.lent = <Lent*> malloc(count * sizeof(Lent))
+        if self.lent == NULL:
+            raise MemoryError()
+        if texts:
+            memcpy(self.lent, columns.text_lent.data, columns.text_lent.size)
         memcpy(self.lent + texts, columns.data_lent.data, columns.data_lent.size)
     columns.text_lent.size = columns.data_lent.size = 0
     for i in range(count):
