@@ -38,6 +38,9 @@ LAYERS = [
     {"hooks"},
     {"views"},
     {"fallback"},
+    {"ways"},
+    {"standard"},
+    {"allow"},
     {"locate"},
     {"inspection"},
     {"_core.plans", "_core.reducers"},
@@ -209,6 +212,7 @@ def test_public_names():
         "ObjectStore",
         "Packed",
         "PackedRows",
+        "STANDARD",
         "Serializer",
         "StoreClosedError",
         "StoreError",
@@ -221,6 +225,7 @@ def test_public_names():
         "dump",
         "dumps",
         "explain",
+        "frame_length",
         "from_arrow",
         "load",
         "loads",
@@ -228,6 +233,7 @@ def test_public_names():
         "pack",
         "pack_many",
         "register",
+        "requirements",
         "to_arrow",
     ]  # fmt: skip
     for name in fastser.__all__:
@@ -236,7 +242,7 @@ def test_public_names():
 
 @pytest.mark.core
 def test_the_hot_functions_are_the_compiled_ones():
-    for name in ("dumps", "loads", "pack", "pack_many", "loads_many", "to_arrow", "from_arrow"):
+    for name in ("dumps", "loads", "pack", "pack_many", "loads_many", "to_arrow", "from_arrow", "requirements", "frame_length"):
         assert type(getattr(fastser, name)) is type(len), f"fastser.{name} is wrapped"
 
 
