@@ -12,10 +12,10 @@ from typing import Any
 from fastser import errors, fallback
 from fastser.fallback import DICT_ITEMS, LIST_ITEMS, STATE
 from fastser.hooks import NATIVE, built_in, class_name, found_in
-from fastser.standard import WAYS, make_error, set_error
+from fastser.standard import HOOKS, WAYS, make_error, set_error
 from fastser.ways import Way, attributes, bare, exact
 
-STANDARD: frozenset[str] = frozenset(WAYS)
+STANDARD: frozenset[str] = frozenset(WAYS.keys() | HOOKS.keys())
 """The names of what `loads` may make with ``safe=True`` of the standard library, of NumPy, and of other packages' values.
 
 Give it as `allow`, or together with classes of yours: ``allow=[*fastser.STANDARD, Point]``. docs/security.md has a reason for each.
@@ -46,6 +46,8 @@ class Allowed:
             # list[int] says that it is an instance of type, up to Python 3.10.
             if isinstance(entry, type) and issubclass(type(entry), type):
                 self._add(entry, class_name(entry), hooks, enums)
+            elif type(entry) is str and entry in HOOKS:
+                hooks.add(entry)
             elif type(entry) is str and entry in WAYS:
                 self.ways[entry] = WAYS[entry]
             elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
@@ -63,6 +65,9 @@ class Allowed:
         hook = built_in(cls)
         if hook is not None:
             hooks.add(hook.name)
+        if class_name(cls).partition(".")[0] == "pandas":  # its objects are made of one another
+            hooks.update(name for name in HOOKS if name.startswith("pandas.") or name == "pyarrow.lib.ChunkedArray")
+            self.ways.update((name, way) for name, way in WAYS.items() if name.startswith("pandas.") or name == "numpy.dtype")
         for way in ways_of(cls):
             self.ways[way.full_name] = way
         if issubclass(cls, enum.Enum):

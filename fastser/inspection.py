@@ -5,7 +5,8 @@ from typing import Any
 
 from fastser import errors, fallback, locate
 from fastser.allow import STANDARD, Allowed
-from fastser.hooks import INTEGRATIONS, built_in_named
+from fastser.hooks import INTEGRATIONS, Hook, built_in_named
+from fastser.standard import HOOKS
 
 _INSTANCE = "an instance"
 
@@ -97,7 +98,7 @@ def check(root: Any, found: list[StandIn], allowed: Allowed) -> dict[str | int, 
                 raise errors.cannot_find(*part.hook.rpartition(".")[::2], error, part.place) from error
             if hook is None:
                 raise errors.unsafe(str(part), _path(root, part) or part.place, errors.HOOK_OF_USERS)
-            needed[str(part)] = hook
+            needed[str(part)] = _checking(hook)
         elif part.reference is not None and str(part) not in needed:
             try:
                 way = allowed.ways[str(part)].ready()
@@ -132,6 +133,17 @@ def _obstacle(part: StandIn, allowed: Allowed) -> str | None:
     if part.what == _INSTANCE:
         return None if way.fields else errors.not_fields(str(part.cls))
     return None if way.takes(part.made) else errors.is_called(str(part.cls))
+
+
+def _checking(hook: Hook) -> Hook:
+    """The hook, with a look at what it is given."""
+    _, check = HOOKS.get(hook.name, ("", None))
+
+    def decode(payload: Any) -> Any:
+        check(payload)  # type: ignore[misc]
+        return hook.decode(payload)
+
+    return hook if check is None else hook._replace(decode=decode)
 
 
 def _is_built_in(hook: str) -> bool:

@@ -7,11 +7,12 @@ types alone (a subclass might have code of its own), and makes the object itself
 
 import builtins
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastser import errors, fallback
+from fastser import errors, fallback, standard_pandas
 from fastser.fallback import DICT_ITEMS, LIST_ITEMS, STATE
 from fastser.hooks import NATIVE
 from fastser.ways import Way, attributes, bare, exact, no_arguments, plain
@@ -334,4 +335,13 @@ def _ways() -> dict[str, Way]:
     return ways
 
 
-WAYS = _ways()
+WAYS = _ways() | {way.full_name: way for way in standard_pandas.ways()}
+
+# Names of hooks that are built in, with why their data may be anybody's, and what looks at it where they do not do so themselves.
+_ARROW = "Arrow data, checked to the last offset and character"
+HOOKS: dict[str, tuple[str, Callable[[Any], None] | None]] = {
+    **{f"pyarrow.lib.{name}": (_ARROW, None) for name in ("Array", "ChunkedArray", "RecordBatch", "Table", "Schema", "Field", "Scalar")},
+    "polars.dataframe.frame.DataFrame": (_ARROW, None),
+    "polars.series.series.Series": (_ARROW, None),
+    "pandas.arrays.ArrowStringArray": (f"{_ARROW}: text", standard_pandas.check_text),
+}

@@ -1,7 +1,10 @@
 """How what frames name is made where they may be anybody's: by what, of which arguments, and what may be put into it then."""
 
+import enum
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 from fastser import errors, fallback
@@ -55,6 +58,25 @@ class Way(NamedTuple):
         """Whether what is made by a call may have these parts. That a table is one (PART_FRAME) asks nothing of its maker."""
         new = NEW if self.new else 0
         return self.call is not None and parts & NEW == new and not parts & ~(self.parts | NEW | _FRAME)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the hash of such an object may look at what the frame put into it: that of a class of the reader's."""
+        return self.call is not None and not self.reason and isinstance(self.found, type) and not issubclass(self.found, enum.Enum)
+
+    def parts_of(self, obj: Any) -> list[Any]:
+        """What it may look at."""
+        parts = [*getattr(obj, "__dict__", {}).values()]
+        if isinstance(obj, tuple):
+            parts += tuple.__iter__(obj)
+        for base in type(obj).__mro__:
+            for name, slot in vars(base).items():
+                if type(slot) is MemberDescriptorType and name != "__dict__":
+                    with suppress(AttributeError):
+                        parts.append(slot.__get__(obj))
+        # Structs of msgspec have descriptors of their own.
+        parts += [getattr(obj, name, None) for name in getattr(type(obj), "__struct_fields__", ())]
+        return parts
 
     def ready(self) -> "Way":
         """The same, with what is found by the name, which is imported where it must be."""

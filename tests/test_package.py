@@ -39,6 +39,7 @@ LAYERS = [
     {"views"},
     {"fallback"},
     {"ways"},
+    {"standard_pandas"},
     {"standard"},
     {"allow"},
     {"locate"},
