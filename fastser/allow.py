@@ -13,7 +13,7 @@ from fastser import errors, fallback
 from fastser.fallback import DICT_ITEMS, LIST_ITEMS, STATE
 from fastser.hooks import NATIVE, built_in, class_name, found_in
 from fastser.standard import HOOKS, WAYS, make_error, set_error
-from fastser.ways import Way, attributes, bare, exact
+from fastser.ways import Way, attributes, bare, exact, one_of
 
 STANDARD: frozenset[str] = frozenset(WAYS.keys() | HOOKS.keys())
 """The names of what `loads` may make with ``safe=True`` of the standard library, of NumPy, and of other packages' values.
@@ -41,25 +41,32 @@ class Allowed:
         self.given = given
         self.ways: dict[str, Way] = {}
         hooks: set[str] = set()
-        enums: list[type[enum.Enum]] = []
         for entry in given:
             # list[int] says that it is an instance of type, up to Python 3.10.
             if isinstance(entry, type) and issubclass(type(entry), type):
-                self._add(entry, class_name(entry), hooks, enums)
+                self._add(entry, class_name(entry), hooks)
             elif type(entry) is str and entry in HOOKS:
                 hooks.add(entry)
             elif type(entry) is str and entry in WAYS:
                 self.ways[entry] = WAYS[entry]
             elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
-                self._add(_find(entry), entry, hooks, enums)
+                self._add(_find(entry), entry, hooks)
             else:
                 raise errors.bad_option("allow", "a sequence of classes and their full names", entry)
         self.hooks = frozenset(hooks)
+        classes = [way.found for way in self.ways.values() if way.call is not None]
+        enums = frozenset(id(cls) for cls in classes if isinstance(cls, type) and issubclass(cls, enum.Enum))
         if enums:
-            members = Way("builtins", "getattr", call=partial(_member_named, frozenset(map(id, enums))), found=getattr)
-            self.ways[members.full_name] = members
+            self._add_way(Way("builtins", "getattr", call=partial(_member_named, enums), found=getattr))
+        structs = frozenset(id(cls) for cls in classes if hasattr(cls, "__struct_fields__"))
+        rebuild = getattr(sys.modules.get("msgspec._utils"), "rebuild", None)
+        if structs and rebuild is not None:  # what is called where fields are given by their names alone
+            self._add_way(Way("msgspec._utils", "rebuild", call=partial(_struct_again, structs), found=rebuild))
 
-    def _add(self, cls: Any, name: str, hooks: set[str], enums: list[type[enum.Enum]]) -> None:
+    def _add_way(self, way: Way) -> None:
+        self.ways[way.full_name] = way
+
+    def _add(self, cls: Any, name: str, hooks: set[str]) -> None:
         if not isinstance(cls, type):
             raise errors.cannot_allow(name, *errors.NO_CLASS)
         hook = built_in(cls)
@@ -69,9 +76,7 @@ class Allowed:
             hooks.update(name for name in HOOKS if name.startswith("pandas.") or name == "pyarrow.lib.ChunkedArray")
             self.ways.update((name, way) for name, way in WAYS.items() if name.startswith("pandas.") or name == "numpy.dtype")
         for way in ways_of(cls):
-            self.ways[way.full_name] = way
-        if issubclass(cls, enum.Enum):
-            enums.append(cls)
+            self._add_way(way)
 
 
 _NOTHING = Allowed(())
@@ -215,14 +220,11 @@ def _of_enum(cls: type[enum.Enum], way: Way) -> tuple[Way, ...]:
 def _member(cls: Any, value: Any) -> Any:
     """The member of a value: looked up, since a call would go on to `_missing_`."""
     for item in value if type(value) is tuple else (value,):
-        if type(item) not in fallback.ORDERED:
+        if not one_of(type(item), *fallback.ORDERED):
             raise errors.unfit("a plain value", item)
     found = cls._value2member_map_.get(value)
     if found is not None:
         return found
-    for member in cls._member_map_.values():  # what cannot be hashed is not in the other map
-        if type(member._value_) is type(value) and type(value) in fallback.ORDERED and member._value_ == value:
-            return member
     if not issubclass(cls, enum.Flag) or type(value) is not int or not _joins_as_usual(cls):
         raise errors.no_member(errors.class_name(cls), value)
     # Members that are joined are remembered by the class, for good.
@@ -318,10 +320,7 @@ def _of_msgspec(cls: Any, way: Way) -> tuple[Way, ...] | None:
         raise errors.cannot_allow(
             class_name(cls), f"is made by calling it, and its {obstacle} would run with whatever a frame holds", errors.SEND_PARTS
         )
-    # With fields that are given by their names alone, this is what is called.
-    rebuild = getattr(sys.modules.get("msgspec._utils"), "rebuild", None)
-    again = () if rebuild is None else (Way("msgspec._utils", "rebuild", call=_struct_again, found=rebuild),)
-    return (way._replace(call=_struct), *again)
+    return (way._replace(call=_struct),)
 
 
 def _struct(cls: Any, *values: Any) -> Any:
@@ -330,9 +329,9 @@ def _struct(cls: Any, *values: Any) -> Any:
     return cls(*values)
 
 
-def _struct_again(rebuild: Any, cls: Any, fields: Any) -> Any:
-    if not isinstance(cls, type) or set(attributes(fields)) != set(getattr(cls, "__struct_fields__", ())):
-        raise errors.unfit("all fields of a struct", fields)
+def _struct_again(structs: frozenset[int], _: Any, cls: Any, fields: Any) -> Any:
+    if id(cls) not in structs or attributes(fields).keys() != set(cls.__struct_fields__):
+        raise errors.unfit("a struct of those allowed, and all its fields", cls)
     return cls(**fields)
 
 

@@ -164,7 +164,8 @@ def requirements(found: list[StandIn]) -> dict[str, tuple[str, ...]]:
     for part in found:  # those that nothing was made by after all
         if part.reference is not None:
             uses.setdefault(str(part), {"call"})
-    return {name: tuple(sorted(uses[name])) for name in sorted(uses)}
+    made = {"fields", "call"}
+    return {name: tuple(sorted(uses[name] & made or uses[name])) for name in sorted(uses)}
 
 
 def _path(root: Any, target: StandIn) -> str | None:

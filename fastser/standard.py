@@ -15,10 +15,11 @@ import numpy as np
 from fastser import errors, fallback, standard_pandas
 from fastser.fallback import DICT_ITEMS, LIST_ITEMS, STATE
 from fastser.hooks import NATIVE
-from fastser.ways import Way, attributes, bare, exact, no_arguments, plain
+from fastser.ways import Way, attributes, bare, exact, no_arguments, one_of, plain
 
 # Reducing a fraction takes time by the square of its length.
 _FRACTION_BITS = 8192
+_RATIO = re.compile(r"-?\d{1,2466}(/\d{1,2466})?\Z", re.ASCII)
 # The longest text of an address and its prefix, with room for the name of an interface.
 _ADDRESS_LENGTH = 128
 
@@ -44,7 +45,7 @@ FACTORIES = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict
 
 
 def _defaultdict(cls: Any, factory: Any = None) -> Any:
-    if factory is not None and not any(factory is one for one in FACTORIES):
+    if factory is not None and not one_of(factory, *FACTORIES):
         raise errors.unfit("None or a built-in type of data as the factory", factory)
     return cls(factory)
 
@@ -69,6 +70,8 @@ def _set_namespace(namespace: Any, state: Any) -> None:
 
 
 def _fraction(cls: Any, numerator: Any, denominator: Any = 1) -> Any:
+    if type(numerator) is str and type(denominator) is int and denominator == 1 and _RATIO.match(numerator):  # up to Python 3.10
+        return cls(numerator)
     for number in (numerator, denominator):
         if exact(number, int).bit_length() > _FRACTION_BITS:
             raise errors.too_long("a fraction of numbers", _FRACTION_BITS, "bits", number.bit_length())
@@ -138,7 +141,7 @@ def _view(again: Any, memory: Any, format: Any, shape: Any) -> Any:
 
 # Those that look into what they are given.
 _LOOKING = (OSError, UnicodeError, SyntaxError, ImportError, StopIteration, AttributeError, NameError, SystemExit)
-_NOT_PUT = frozenset(["args", "with_traceback", "add_note", "characters_written"])
+_NOT_PUT = frozenset(["with_traceback", "add_note", "characters_written"])
 
 
 def make_error(cls: Any, *arguments: Any) -> Any:
@@ -154,9 +157,11 @@ def set_error(error: Any, state: Any) -> None:
         if name == "__notes__":
             for note in exact(value, list):
                 exact(note, str)
+        elif name == "args":  # it has them already
+            exact(value, tuple)
         elif name in _NOT_PUT or (name.startswith("__") and name.endswith("__")):
             raise errors.unfit("attributes of an error", name)
-    BaseException.__setstate__(error, state)
+    BaseException.__setstate__(error, {name: value for name, value in state.items() if name != "args"})
 
 
 def _error_classes() -> list[type]:
@@ -192,7 +197,7 @@ def _set_dtype(dtype: Any, state: Any) -> None:
 
 
 def _described(dtype: Any, state: tuple[Any, ...]) -> Any:
-    if len(state) not in (8, 9) or type(state[0]) is not int or state[1] not in ("<", ">", "|", "=") or type(state[1]) is not str:
+    if len(state) not in (8, 9) or type(state[0]) is not int or exact(state[1], str) not in ("<", ">", "|", "="):
         raise errors.unfit("the state of a dtype", state)
     version, order, subarray, names, fields, itemsize, alignment, flags, *metadata = state
     for number in (itemsize, alignment, flags):
@@ -248,7 +253,7 @@ _UNITS = frozenset("Y M W D h m s ms us ns ps fs as".split())
 
 
 def _whole(dtype: Any) -> Any:
-    if not isinstance(dtype, np.dtype):
+    if not issubclass(type(dtype), np.dtype):
         raise errors.unfit("a dtype", dtype)
     return dtype
 
@@ -256,13 +261,13 @@ def _whole(dtype: Any) -> Any:
 def _same(one: Any, other: Any) -> bool:
     """Equal and of the same types all through; dtypes by what they are made of."""
     if isinstance(one, np.dtype):
-        return isinstance(other, np.dtype) and one == other
+        return issubclass(type(other), np.dtype) and bool(one == other)
     if type(one) is not type(other):
         return False
     if type(one) is tuple:
         return len(one) == len(other) and all(map(_same, one, other))
     if type(one) is dict:
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == attributes(other).keys() and all(_same(value, other[key]) for key, value in one.items())
     return type(one) in (int, str, bytes, bool, type(None)) and one == other
 
 

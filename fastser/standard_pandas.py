@@ -13,7 +13,7 @@ import numpy as np
 
 from fastser import errors
 from fastser.fallback import STATE
-from fastser.ways import Way, attributes, bare, exact, plain
+from fastser.ways import Way, attributes, bare, exact, one_of, plain
 
 _NANOSECOND_UNITS = ("s", "ms", "us", "ns")
 _RESOLUTIONS = (7, 8, 9, 10)  # of pandas: seconds to nanoseconds
@@ -38,7 +38,7 @@ def _zone(zone: Any) -> Any:
 
 def _label(name: Any) -> Any:
     """A name of a column, a row or a level: hashed and compared, again and again."""
-    if type(name) in _scalars():
+    if one_of(type(name), *_scalars()):
         return name
     if type(name) is tuple:
         return tuple([_label(part) if type(part) is not tuple else plain(part) for part in name])
@@ -76,7 +76,7 @@ def _offset(cls: Any, *arguments: Any) -> Any:
 
 
 def _is_offset(value: Any) -> bool:
-    return type(value).__module__ == "pandas._libs.tslibs.offsets" and type(value).__name__ in _OFFSETS.split()
+    return one_of(type(value), *(getattr(_pandas().offsets, name) for name in _OFFSETS.split()))
 
 
 def _period(cls: Any, value: Any, freq: Any, ordinal: Any) -> Any:
@@ -105,9 +105,9 @@ def _set_categories(dtype: Any, state: Any) -> None:
 
 
 def _set_zoned(dtype: Any, state: Any) -> None:
-    if attributes(state).keys() != {"unit", "tz"} or state["unit"] not in _NANOSECOND_UNITS or state["tz"] is None:
+    if attributes(state).keys() != {"unit", "tz"} or exact(state["unit"], str) not in _NANOSECOND_UNITS or state["tz"] is None:
         raise errors.unfit("a unit and a time zone", state)
-    dtype.__setstate__({"unit": exact(state["unit"], str), "tz": _zone(state["tz"])})
+    dtype.__setstate__({"unit": state["unit"], "tz": _zone(state["tz"])})
 
 
 _PERIOD = re.compile(r"period\[[A-Za-z0-9-]{1,16}\]\Z")
@@ -130,7 +130,7 @@ def _string_dtype(cls: Any, storage: Any, missing: Any = None) -> Any:
 
 def _backed(make: Any, cls: Any, checksum: Any, state: Any) -> Any:
     pd = _pandas()
-    if cls not in (pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray, pd.Categorical):
+    if not one_of(cls, pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray, pd.Categorical):
         raise errors.unfit("an array of times, periods or categories", cls)
     return make(cls, exact(checksum, int), exact(state, type(None)))
 
@@ -158,7 +158,8 @@ def _set_backed(array: Any, state: Any) -> None:
     else:
         kind = "M" if cls is pd.arrays.DatetimeArray else "m"
         unit = np.datetime_data(values.dtype)[0] if values.dtype.kind == kind and values.dtype.isnative else None
-        if unit not in _NANOSECOND_UNITS or not (dtype == values.dtype or kind == "M" and exact(dtype, pd.DatetimeTZDtype).unit == unit):
+        is_plain = issubclass(type(dtype), np.dtype) and dtype == values.dtype
+        if unit not in _NANOSECOND_UNITS or not (is_plain or kind == "M" and exact(dtype, pd.DatetimeTZDtype).unit == unit):
             raise errors.unfit("times of one unit", values)
     readonly = {"_readonly": exact(fields["_readonly"], bool)} if "_readonly" in fields else {}
     array.__setstate__((dtype, values, readonly) if len(rest) == 1 else (dtype, values))
@@ -185,8 +186,8 @@ def check_text(state: Any) -> None:
 
 def _is_index(value: Any) -> bool:
     pd = _pandas()
-    return type(value) in (
-        pd.Index, pd.RangeIndex, pd.MultiIndex, pd.CategoricalIndex, pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex, pd.IntervalIndex
+    return one_of(
+        type(value), pd.Index, pd.RangeIndex, pd.MultiIndex, pd.CategoricalIndex, pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex, pd.IntervalIndex
     )  # fmt: skip
 
 
@@ -209,8 +210,9 @@ def _index(make: Any, cls: Any, parts: Any) -> Any:
     if given != {"data", "name"}:
         raise errors.unfit("the parts of an index", cls)
     data = parts["data"]
-    if cls is pd.PeriodIndex:
-        exact(data, pd.arrays.PeriodArray)
+    if one_of(cls, pd.PeriodIndex, pd.TimedeltaIndex):
+        if exact(data, pd.arrays.PeriodArray if cls is pd.PeriodIndex else pd.arrays.TimedeltaArray).ndim != 1:
+            raise errors.unfit("periods or times of one dimension", data)
     elif cls is pd.CategoricalIndex:
         exact(data, pd.Categorical)
     elif cls is pd.Index and type(data) is np.ndarray:
@@ -218,7 +220,7 @@ def _index(make: Any, cls: Any, parts: Any) -> Any:
             raise errors.unfit("labels", data)
         for label in data if data.dtype.kind == "O" else ():
             _label(label)
-    elif cls is not pd.Index or type(data) not in _arrow_arrays():
+    elif cls is not pd.Index or not one_of(type(data), *_arrow_arrays()):
         raise errors.unfit("an index of pandas, and what it holds", cls)
     return make(cls, {"data": data, "name": name})
 
@@ -226,7 +228,7 @@ def _index(make: Any, cls: Any, parts: Any) -> Any:
 def _time_index(make: Any, cls: Any, parts: Any) -> Any:
     pd = _pandas()
     arrays = {pd.DatetimeIndex: pd.arrays.DatetimeArray, pd.TimedeltaIndex: pd.arrays.TimedeltaArray}
-    if cls not in arrays or not {"data", "name"} <= attributes(parts).keys() <= {"data", "name", "freq"}:
+    if not one_of(cls, *arrays) or not {"data", "name"} <= attributes(parts).keys() <= {"data", "name", "freq"}:
         raise errors.unfit("an index of times", cls)
     data = exact(parts["data"], arrays[cls])
     if data.ndim != 1:
@@ -260,11 +262,11 @@ def _arrow_arrays() -> tuple[type, ...]:
 def _check_values(values: Any, ndim: int) -> None:
     """What a block may hold, and of how many dimensions."""
     pd = _pandas()
-    if type(values) in (np.ndarray, pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray):
-        if values.ndim != ndim or (type(values) is np.ndarray and values.dtype.kind not in "biufcO"):
+    if one_of(type(values), np.ndarray, pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray):
+        if values.ndim != ndim and not (type(values) is pd.arrays.PeriodArray and values.ndim == 1) or (type(values) is np.ndarray and values.dtype.kind not in "biufcO"):
             raise errors.unfit(f"values of {ndim} dimensions", values)
     else:
-        exact(values, pd.Categorical, pd.arrays.PeriodArray, *_arrow_arrays())
+        exact(values, pd.Categorical, *_arrow_arrays())
         if values.ndim != 1:
             raise errors.unfit("values of one dimension", values)
 
@@ -298,7 +300,7 @@ def _manager(cls: Any, blocks: Any, axes: Any) -> Any:
         raise errors.unfit("two indexes", axes)
     count, backed = 0, _EMPTY_COLUMNS
     for block in exact(blocks, tuple):
-        if not isinstance(block, Block) or block.ndim != 2:  # nothing but the above makes them
+        if not issubclass(type(block), Block) or block.ndim != 2:  # nothing but the above makes them
             raise errors.unfit("blocks of columns", block)
         count += len(block.mgr_locs)
         backed += block.values.nbytes
@@ -335,7 +337,8 @@ def _set_table(table: Any, state: Any) -> None:
     exact(state["_mgr"], BlockManager if is_frame else SingleBlockManager)
     own = {"_typ": "dataframe" if is_frame else "series", "_metadata": [] if is_frame else ["_name"]}
     flags = attributes(state.get("_flags", {}))
-    if state["_typ"] != own["_typ"] or state.get("_metadata", own["_metadata"]) not in (own["_metadata"], ["name"]):
+    named = [exact(name, str) for name in exact(state.get("_metadata", []), list)]
+    if exact(state["_typ"], str) != own["_typ"] or named not in (own["_metadata"], ["name"], []):
         raise errors.unfit("the state of a table", state)
     if not flags.keys() <= {"allows_duplicate_labels"}:
         raise errors.unfit("the flags of a table", flags)
@@ -362,7 +365,7 @@ def ways() -> list[Way]:
 
     add("pandas._libs.tslibs.timestamps", "_unpickle_timestamp", "an integer of 64 bits, a zone and a resolution", call=_timestamp)
     add("pandas._libs.tslibs.timedeltas", "_timedelta_unpickle", "an integer of 64 bits and a resolution", call=_timedelta)
-    add("pandas._libs.tslibs.nattype", "_nat_unpickle", "NaT, whatever it is given", call=_nat)
+    add("pandas._libs.tslibs.nattype", "_nat_unpickle __nat_unpickle", "NaT, whatever it is given", call=_nat)
     for module in ("pandas", "pandas._libs.missing"):
         add(module, "NA", "one object", value=True)
     for name, module in _SCALARS.items():

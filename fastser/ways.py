@@ -88,7 +88,7 @@ class Way(NamedTuple):
 # --- what ways look at ---------------------------------------------------------------------------------------------------
 
 # What has no code but the interpreter's, whatever is done with it.
-PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
+PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 def exact(value: Any, *types: type) -> Any:
@@ -99,14 +99,19 @@ def exact(value: Any, *types: type) -> Any:
     TypeError
         It is not.
     """
-    if type(value) not in types:
+    if not one_of(type(value), *types):
         raise errors.unfit(" or ".join(errors.class_name(cls) for cls in types), value)
     return value
 
 
+def one_of(value: Any, *others: Any) -> bool:
+    """Whether it is one of these; its own idea of being equal is not asked."""
+    return any(value is other for other in others)
+
+
 def plain(value: Any) -> Any:
     """The value, which must be a number, text, bytes or None, or a tuple of those."""
-    if type(value) not in PLAIN and not (type(value) is tuple and all(type(item) in PLAIN for item in value)):
+    if not one_of(type(value), *PLAIN) and not (type(value) is tuple and all(one_of(type(item), *PLAIN) for item in value)):
         raise errors.unfit("a number, text, bytes, None, or a tuple of them", value)
     return value
 

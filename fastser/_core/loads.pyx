@@ -303,7 +303,7 @@ def requirements(data, *, Py_ssize_t max_depth=1000):
 
         - ``"fields"``: a class whose objects are made from their fields;
         - ``"call"``: a class or function that is called to make something;
-        - ``"value"``: a class, function or module that is in the data itself;
+        - ``"value"``: a class, function or module that is in the data itself, and nothing is made by it;
         - ``"hook"``: a hook, built in or registered.
 
         Empty for plain data, which is loaded with ``safe=True`` as it is. Names that begin with ``fastser.by_value`` make what goes
