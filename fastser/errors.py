@@ -358,7 +358,7 @@ def changed(what: str, offset: int | str) -> UnsafeDataError:
 
 
 IS_STANDARD = "it is one of those that allow=fastser.STANDARD lets be made"
-NOT_ALLOWED = "put its class into allow if a frame may make its objects (fastser.requirements tells all that a frame needs)"
+NOT_ALLOWED = "if it is a class whose objects a frame may make, put it into allow (fastser.requirements tells all that a frame needs)"
 NO_DATA = "no allow lets a frame have it, since it is no class: send what it is made of"
 HOOK_OF_USERS = "hooks that are registered may do anything, and are not called: send what it is made of"
 BY_VALUE = 'it goes by value, as code: dump it with fallback="pickle", and it goes by its name'

@@ -615,8 +615,8 @@ def test_no_message_says_to_trust():
     with pytest.raises(UnsafeDataError) as caught:
         fastser.loads(frame, safe=True)
     assert str(caught.value) == (
-        f"safe=True, but {HERE}.Data at $.a[0] would be needed to load this frame: put its class into allow if a frame may make its objects "
-        "(fastser.requirements tells all that a frame needs)"
+        f"safe=True, but {HERE}.Data at $.a[0] would be needed to load this frame: if it is a class whose objects a frame may make, put it into "
+        "allow (fastser.requirements tells all that a frame needs)"
     )
     with pytest.raises(UnsafeDataError, match=re.escape('it goes by value, as code: dump it with fallback="pickle", and it goes by its name')):
         fastser.loads(fastser.dumps([lambda: 1]), safe=True, allow=STANDARD)
