@@ -353,9 +353,9 @@ def _of_error(cls: type, way: Way) -> tuple[Way, ...] | None:
 _BASES = (str, int, float, complex, bytes, tuple, list, dict)
 
 
-def _by_new(cls: type, way: Way) -> tuple[Way, ...] | None:
+def _by_new(cls: Any, way: Way) -> tuple[Way, ...] | None:
     """Classes over a built-in one, and those whose __getstate__ says which fields there are: nothing of theirs runs."""
-    base = next((base for base in _BASES if issubclass(cls, base)), object)
+    base: Any = next((base for base in _BASES if issubclass(cls, base)), object)
     if cls.__new__ is not base.__new__ or cls.__reduce__ is not object.__reduce__ or cls in copyreg.dispatch_table:
         return None
     if _defines(cls, base, "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__setstate__", "__setattr__", "__getattribute__"):

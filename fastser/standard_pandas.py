@@ -358,7 +358,7 @@ _OFFSETS = (
 
 def ways() -> list[Way]:
     """All of them."""
-    found = []
+    found: list[Way] = []
 
     def add(module: str, names: str, reason: str, value: bool = False, **how: Any) -> None:
         found.extend(Way(module, name, reason, value=value, **how) for name in names.split())
