@@ -247,7 +247,7 @@ def _interval_index(make: Any, cls: Any, parts: Any) -> Any:
     if cls is not pd.IntervalIndex or attributes(parts).keys() != {"left", "right", "closed", "name"}:
         raise errors.unfit("an index of intervals", cls)
     for bounds in (parts["left"], parts["right"]):
-        if type(bounds) not in (pd.Index, pd.RangeIndex, pd.DatetimeIndex, pd.TimedeltaIndex):
+        if not one_of(type(bounds), pd.Index, pd.DatetimeIndex, pd.TimedeltaIndex):  # a range would be written out
             raise errors.unfit("bounds of intervals", bounds)
     return make(cls, parts | {"closed": exact(parts["closed"], str), "name": _label(parts["name"])})
 
