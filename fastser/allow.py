@@ -12,7 +12,7 @@ from typing import Any
 from fastser import errors, fallback
 from fastser.fallback import DICT_ITEMS, LIST_ITEMS, STATE
 from fastser.hooks import NATIVE, built_in, class_name, found_in
-from fastser.standard import HOOKS, WAYS, make_error, set_error
+from fastser.standard import HOOKS, NATIVE_NAMES, WAYS, make_error, set_error
 from fastser.ways import Way, attributes, bare, exact, one_of
 
 STANDARD: frozenset[str] = frozenset(WAYS.keys() | HOOKS.keys())
@@ -20,6 +20,14 @@ STANDARD: frozenset[str] = frozenset(WAYS.keys() | HOOKS.keys())
 
 Give it as `allow`, or together with classes of yours: ``allow=[*fastser.STANDARD, Point]``. docs/security.md has a reason for each.
 """
+
+
+# Packages whose objects are made of one another, and by other names than those of their classes.
+_TOGETHER = {
+    "array": frozenset(name for name in WAYS if name.startswith("array.")),
+    "numpy": frozenset(name for name in WAYS if name.startswith("numpy.") and name not in NATIVE_NAMES),
+    "pandas": frozenset(name for name in STANDARD if name.startswith("pandas.")) | {"numpy.dtype", "pyarrow.lib.ChunkedArray"},
+}
 
 
 class Allowed:
@@ -45,10 +53,8 @@ class Allowed:
             # list[int] says that it is an instance of type, up to Python 3.10.
             if isinstance(entry, type) and issubclass(type(entry), type):
                 self._add(entry, class_name(entry), hooks)
-            elif type(entry) is str and entry in HOOKS:
-                hooks.add(entry)
-            elif type(entry) is str and entry in WAYS:
-                self.ways[entry] = WAYS[entry]
+            elif type(entry) is str and entry in STANDARD:
+                self._add_standard(entry, hooks)
             elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
                 self._add(_find(entry), entry, hooks)
             else:
@@ -72,11 +78,22 @@ class Allowed:
         hook = built_in(cls)
         if hook is not None:
             hooks.add(hook.name)
-        if class_name(cls).partition(".")[0] == "pandas":  # its objects are made of one another
-            hooks.update(name for name in HOOKS if name.startswith("pandas.") or name == "pyarrow.lib.ChunkedArray")
-            self.ways.update((name, way) for name, way in WAYS.items() if name.startswith("pandas.") or name == "numpy.dtype")
         for way in ways_of(cls):
-            self._add_way(way)
+            if way.full_name in WAYS and way.found is None:
+                self._add_standard(way.full_name, hooks)
+            else:
+                self._add_way(way)
+
+    def _add_standard(self, name: str, hooks: set[str]) -> None:
+        """What the list has by this name, with what its objects are made by."""
+        together = _TOGETHER.get(name.partition(".")[0], frozenset()) if name not in NATIVE_NAMES else frozenset()
+        if name in self.ways:
+            return
+        for one in {name} | together:
+            if one in HOOKS:
+                hooks.add(one)
+            else:
+                self.ways[one] = WAYS[one]
 
 
 _NOTHING = Allowed(())
@@ -162,15 +179,9 @@ def ways_of(cls: type) -> tuple[Way, ...]:
 
 
 def _curated(cls: type) -> tuple[Way, ...]:
-    """Those of the list; with what is made by another name than the class's own, that name."""
+    """That of the list."""
     way = WAYS.get(class_name(cls))
-    if way is None or way.ready().found is not cls:
-        return ()
-    companions = _COMPANIONS.get(way.full_name, ())
-    return (way, *(WAYS[name] for name in companions))
-
-
-_COMPANIONS = {"array.array": ("array._array_reconstructor",)}
+    return () if way is None or way.ready().found is not cls else (way,)
 
 
 _OWN_CODE = (

@@ -274,6 +274,9 @@ def _same(one: Any, other: Any) -> bool:
 # --- the list ------------------------------------------------------------------------------------------------------------
 
 
+_ITSELF = "the class itself: its objects are native"
+
+
 def _ways() -> dict[str, Way]:
     """All of them, by the names that frames have."""
     ways = {}
@@ -286,7 +289,7 @@ def _ways() -> dict[str, Way]:
     for cls in sorted(NATIVE - {type(None), type(...), type(NotImplemented)}, key=errors.class_name):
         module, name = cls.__module__, cls.__qualname__
         if fallback.resolve(module, name) is cls:
-            add(module, name, "the class itself: its objects are native")
+            add(module, name, _ITSELF)
     add("collections", "OrderedDict", "made empty, filled as a dict is", call=no_arguments, parts=DICT_ITEMS)
     add("collections", "Counter", "made empty, filled with one dict as a dict is; nothing is counted", call=_counter)
     add("collections", "deque", "made empty, extended by a list; a largest length sets nothing aside", call=_deque, parts=LIST_ITEMS)
@@ -341,6 +344,7 @@ def _ways() -> dict[str, Way]:
 
 
 WAYS = _ways() | {way.full_name: way for way in standard_pandas.ways()}
+NATIVE_NAMES = frozenset(name for name, way in WAYS.items() if way.reason == _ITSELF)
 
 # Names of hooks that are built in, with why their data may be anybody's, and what looks at it where they do not do so themselves.
 _ARROW = "Arrow data, checked to the last offset and character"

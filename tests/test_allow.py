@@ -35,6 +35,7 @@ from same import same, same_dtype
 
 import fastser
 from fastser import DecodeError, UnsafeDataError, errors
+from fastser.hooks import found_in
 from fastser.standard import HOOKS, WAYS
 
 HERE = __name__
@@ -117,8 +118,9 @@ def test_values_are_made_as_pickle_makes_them(name):
     if name != "classes":
         frame = fastser.dumps([obj])
         cls = type(obj)
-        allow = [cls, *(name for name in fastser.requirements(frame) if fastser.requirements(frame)[name] == ("value",))]
-        same(copied(obj), fastser.loads(frame, safe=True, allow=allow)[0], identity=None)
+        factories = [name for name, uses in fastser.requirements(frame).items() if uses == ("value",)]
+        same(copied(obj), fastser.loads(frame, safe=True, allow=[cls, *factories])[0], identity=None)
+        same(copied(obj), fastser.loads(frame, safe=True, allow=[f"{found_in(cls.__module__)}.{cls.__qualname__}", *factories])[0], identity=None)
 
 
 @pytest.mark.parametrize("described", DTYPES, ids=repr)
