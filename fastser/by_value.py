@@ -85,7 +85,7 @@ class ByValue:
         if cls is types.CellType:
             return self._cell(obj)
         if issubclass(cls, types.ModuleType):
-            attributes = {name: value for name, value in vars(obj).items() if name != "__builtins__"}
+            attributes = {name: value for name, value in vars(obj).copy().items() if name != "__builtins__"}
             return make_module, (cls, obj.__name__), attributes, None, None, fill_module
         if cls in late.ONE_IN_A_PROCESS:
             _, make, *arguments = parts = late.ONE_IN_A_PROCESS[cls](obj)
@@ -182,8 +182,9 @@ class ByValue:
         special = late.special_base(cls, digests.found(*digests.place(cls)))
         if special is not None:
             return late.base_of, (special,)
-        module = found_in(cls.__module__)
-        if module is not cls.__module__:
+        said = cls.__module__
+        module = found_in(said)
+        if module != said:
             return getattr, (sys.modules[module], cls.__qualname__)
         named = self._named(cls)
         if named is not None:
@@ -238,7 +239,7 @@ class ByValue:
         begin = [Then(fill_first, cls, setter, first)]
         if called:
             begin.append(Then(fill_functions, called))
-        begin += (Then(fill_attribute, cls, name, rest[name]) for name in vars(cls) if name in rest)
+        begin += (Then(fill_attribute, cls, name, rest[name]) for name in vars(cls).copy() if name in rest)
         if others:
             begin.append(Then(fill_functions, others))
         return begin, last
@@ -326,7 +327,7 @@ def _is_of_a_statement(cls: type) -> bool:
     """Whether Python code made a class, so that Python code can make it again."""
     if not cls.__flags__ & _HEAP_TYPE:
         return False
-    for name, attribute in vars(cls).items():
+    for name, attribute in vars(cls).copy().items():  # other threads may change it
         if getattr(attribute, "__objclass__", None) is not cls or name in ("__dict__", "__weakref__"):
             continue
         if type(attribute) is not types.MemberDescriptorType or "__slots__" not in vars(cls):
@@ -353,7 +354,7 @@ def _with_slots(cls: type, arguments: tuple[Any, ...], attributes: dict[str, Any
     if slots is None or type(options) is not dict or any(getattr(base, "__name__", "") == "NamedTuple" and type(base) is types.FunctionType for base in bases):
         return arguments
     attributes.pop("__slots__", None)
-    members = [name for name, found in vars(cls).items() if type(found) is types.MemberDescriptorType and found.__objclass__ is cls]
+    members = [name for name, found in vars(cls).copy().items() if type(found) is types.MemberDescriptorType and found.__objclass__ is cls]
     for name in members:
         attributes.pop(name, None)
     if isinstance(slots, Iterator):  # it has no more names
@@ -479,25 +480,27 @@ def make_class(key: tuple[Any, ...], make: Callable[..., type], arguments: tuple
 
 
 def fill_class(cls: type, state: tuple[Any, ...]) -> None:
-    if not definitions.is_unfilled(cls):
-        return
-    _, setter, attributes, *annotations = state
+    if definitions.is_unfilled(cls):
+        definitions.change(cls, functools.partial(_complete, cls, *state[1:]))
+        definitions.filled(cls)
+
+
+def _complete(cls: type, setter: Any, attributes: dict[str, Any], *annotations: Any) -> None:
     # One that is here already knows the line where it begins. What its annotations name may come later.
     here = vars(cls).get("__annotate_func__") if "__firstlineno__" in vars(cls) else None
     setter(cls, (attributes, {}))
     if annotations:
         late.set_class_annotations(cls, here, *annotations)
-    definitions.filled(cls)
 
 
 def fill_first(cls: type, setter: Any, attributes: dict[str, Any]) -> None:
     if definitions.is_unfilled(cls):
-        setter(cls, (attributes, {}))
+        definitions.change(cls, functools.partial(setter, cls, (attributes, {})))
 
 
 def fill_attribute(cls: type, name: str, attribute: Any) -> None:
     if definitions.is_unfilled(cls):
-        setattr(cls, name, attribute)
+        definitions.change(cls, functools.partial(setattr, cls, name, attribute))
 
 
 def fill_functions(parts: list[tuple[types.FunctionType, Any]]) -> None:

@@ -6,14 +6,12 @@ process has packed and made: that is one object, however often it is loaded.
 """
 
 import os
-import sys
 import threading
 import types
 import uuid
 import warnings
 import weakref
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fastser import digests, errors
@@ -105,33 +103,106 @@ def known(key: Key, cls: type = type, parts_of: Callable[[Any], Any] | None = No
 def made(
     key: Key, make: Callable[..., Any], arguments: tuple[Any, ...], cls: type = type, parts_of: Callable[[Any], Any] | None = None
 ) -> Any:
-    """What is `known` under a key; else what `make` makes, which is known from now on, and is to be filled."""
+    """What is `known` under a key; else what `make` makes, which is known from now on. A class is to be filled then."""
     found = known(key, cls, parts_of)
     if found is None:
         new = make(*arguments)  # which may run any code: nothing is locked
         with _lock:
             found = _of_key(key)
             if found is None:  # no other thread was faster
-                found = new
-                record = _record_of(found)
-                record.key, record.unfilled = key, True
-                _remember(key, found)
-    elif key.kind in (OPEN, LOCAL):
-        record = _record_of(found)
-        record.unfilled = record.key is not None  # made before; what it refers to may have changed
+                record = _record_of(new)
+                record.key = key
+                if cls is type:
+                    record.filling = _Filling()
+                _remember(key, new)
+                return new
+    record = _record_of(found)
+    if record.filling is not None:
+        _wait(record)
+    elif key.kind in (OPEN, LOCAL) and record.key is not None:
+        _here.changes[id(found)] = found, []  # made before; what it refers to may have changed
     return found
 
 
+# --- filling -------------------------------------------------------------------------------------------------------------
+
+
+class _Filling:
+    """One thread puts into a class what it holds; others wait for it, lest they use what is not complete."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.ended = threading.Event()
+        _fillings.add(self)
+
+
+class _Here(threading.local):
+    """What this thread is about to put into classes that are complete already, by their ids."""
+
+    def __init__(self) -> None:
+        self.changes: dict[int, tuple[Any, list[Callable[[], None]]]] = {}
+
+
+_here = _Here()
+_fillings: set[_Filling] = set()
+_waiting: dict[int, _Filling] = {}  # threads, and for what each of them waits
+_PATIENCE = 10  # seconds: who waits may hold a lock that the other thread needs
+
+
+def _wait(record: "_Record") -> None:
+    """Until another thread has filled it; where that failed, this one is to."""
+    me = threading.get_ident()
+    while (filling := record.filling) is not None and filling.thread != me:
+        with _lock:
+            other: _Filling | None = filling
+            while other is not None and not other.ended.is_set():
+                if other.thread == me:  # each would wait for the other
+                    return
+                other = _waiting.get(other.thread)
+            _waiting[me] = filling
+        try:
+            if not filling.ended.wait(_PATIENCE):
+                return
+        finally:
+            del _waiting[me]
+        with _lock:
+            if record.filling is filling:
+                record.filling = _Filling()
+
+
 def is_unfilled(obj: Any) -> bool:
-    """Whether what `made` returned has still to get what it holds."""
-    return _record_of(obj).unfilled
+    """Whether this thread has still to put into what `made` returned what it holds."""
+    filling = _record_of(obj).filling
+    return id(obj) in _here.changes or (filling is not None and filling.thread == threading.get_ident())
+
+
+def change(obj: Any, put: Callable[[], None]) -> None:
+    """Put something into what is unfilled: at once, or in the end, where it is complete already and others use it."""
+    if id(obj) in _here.changes:
+        _here.changes[id(obj)][1].append(put)
+    else:
+        put()
 
 
 def filled(obj: Any) -> None:
+    for put in _here.changes.pop(id(obj), (obj, ()))[1]:
+        put()
     record = _record_of(obj)
-    record.unfilled = False
     if record.narrow is None:
         record.narrow = _narrow(obj)
+    filling, record.filling = record.filling, None
+    if filling is not None:
+        _fillings.discard(filling)
+        filling.ended.set()
+
+
+def give_up() -> None:
+    """A load of this thread has failed: what it was filling is left to others."""
+    _here.changes.clear()
+    for filling in [*_fillings]:
+        if filling.thread == threading.get_ident():
+            _fillings.discard(filling)
+            filling.ended.set()
 
 
 def own_function(key: Key, cls: type = types.FunctionType, parts_of: Callable[[Any], Any] | None = None) -> Any:
@@ -180,13 +251,13 @@ def _narrow(obj: Any) -> bytes:
 class _Record:
     """What is known of one object."""
 
-    __slots__ = ("key", "keys", "narrow", "unfilled")
+    __slots__ = ("key", "keys", "narrow", "filling")
 
     def __init__(self) -> None:
         self.key: Key | None = None  # that it was made under
         self.narrow: bytes | None = None  # its digest then
         self.keys: dict[bytes, Key] = {}  # where no name finds it, by what its digest was
-        self.unfilled = False
+        self.filling: _Filling | None = None  # until it has for the first time what it holds
 
 
 # What allows no weak references (aliases, sentinels) is kept.
@@ -199,9 +270,15 @@ _lock = threading.RLock()  # what is made may free what is known
 
 
 def _renew_lock() -> None:
-    """In a forked child: another thread of the parent may have held it."""
+    """In a forked child: another thread of the parent may have held it, or have filled what it will never complete here."""
     global _lock
     _lock = threading.RLock()
+    _waiting.clear()
+    for filling in [*_fillings]:
+        if filling.thread != threading.get_ident():
+            _fillings.discard(filling)
+            filling.ended = threading.Event()
+            filling.ended.set()
 
 
 if hasattr(os, "register_at_fork"):

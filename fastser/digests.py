@@ -1,5 +1,6 @@
 """Digests of definitions: of functions, of classes, and of what else a statement makes one of."""
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -8,13 +9,14 @@ import operator
 import re
 import sys
 import types
+import typing
 import weakref
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 from fastser._core.plans import version_of
-from fastser.fallback import MAIN, names_in, reference, resolve
+from fastser.fallback import MAIN, names_in, reference, resolve, text_of
 from fastser.hooks import found_in
 
 _SIZE = 16
@@ -36,6 +38,7 @@ _WRAPPERS: dict[type, tuple[str, ...]] = {
     types.MethodType: ("__func__", "__self__"),
 }
 _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+_FIELD = type(vars(collections.namedtuple("_FIELD", "field"))["field"])  # of a named tuple
 _SENTINELS = tuple(type(getattr(dataclasses, name)) for name in ("MISSING", "_HAS_DEFAULT_FACTORY"))
 # What the interpreter and decorators add to a class, and what changes as it is used.
 _ADDED = frozenset(
@@ -63,7 +66,7 @@ def narrow(obj: Any) -> bytes:
     if not isinstance(obj, type):
         return _narrow_of_function(obj) if type(obj) is types.FunctionType else _Digest(obj, wide=False).hash.digest()
     version = version_of(obj)
-    codes = [*map(_code_of, vars(obj).values())]
+    codes = [*map(_code_of, vars(obj).copy().values())]
     before = _narrow_ones.get(obj)
     if before is None or before[0] is not version or len(before[1]) != len(codes) or not all(map(operator.is_, before[1], codes)):
         before = _narrow_ones[obj] = version, codes, _Digest(obj, wide=False).hash.digest()
@@ -174,10 +177,10 @@ class _Digest:
     def value(self, obj: Any) -> None:
         cls = type(obj)
         if cls in _PLAIN:
-            self.words(cls.__name__, obj if cls is str or cls is bytes else repr(obj))
+            self.words(cls.__name__, obj if cls is str or cls is bytes else text_of(obj))
         elif cls in _COLLECTIONS:
             self.collection(obj, cls)
-        elif isinstance(obj, (type, types.FunctionType)):
+        elif issubclass(cls, (type, types.FunctionType)):  # before Python 3.11 `list[int]` is an instance of type
             self.definition(obj)
         elif cls is types.CodeType:
             self.words("code", _code_digest(obj))
@@ -187,15 +190,31 @@ class _Digest:
                 self.value(getattr(obj, name, None))
         elif isinstance(obj, _DESCRIPTORS):
             self.words(cls.__name__, obj.__name__)
+        elif cls is _FIELD:
+            self.value(obj.__reduce__()[1])
         elif isinstance(obj, enum.Enum):
             self.words("member", obj.name)
             self.definition(cls)
         elif isinstance(obj, _BY_NAME):
             self.words("name", str(getattr(obj, "__module__", "")), getattr(obj, "__qualname__", obj.__name__))
         elif cls.__module__ in ("typing", "types", "typing_extensions") or cls in _SENTINELS:
-            self.words("type", _without_addresses(obj))
+            self.type_expression(obj)
         else:
             self.leave_out(obj)
+
+    def type_expression(self, obj: Any) -> None:
+        text = _without_addresses(obj)
+        parts = getattr(obj, "__args__", ())
+        if "Annotated[" not in text or type(parts) is not tuple or not parts:
+            return self.words("type", text)
+        # In its text is that of whatever it holds, sets in the order that they have in this process.
+        self.words("parts of", _without_addresses(typing.get_origin(obj)))
+        for part in (*parts, *getattr(obj, "__metadata__", ())):
+            if type(part) in _COLLECTIONS or issubclass(type(part), (type, types.FunctionType)):
+                self.value(part)
+            else:
+                self.type_expression(part)
+        return None
 
     def collection(self, obj: Any, cls: type) -> None:
         self.items += len(obj)
@@ -255,9 +274,9 @@ class _Digest:
                 self.definition(base)
             else:
                 self.words(*place(base))
-        attributes = {name: value for name, value in vars(cls).items() if name not in _ADDED}
+        attributes = {name: value for name, value in vars(cls).copy().items() if name not in _ADDED}
         if isinstance(cls, enum.EnumMeta):
-            members = cls.__members__
+            members: Mapping[str, Any] = cls.__members__
             self.mapping({name: member._value_ for name, member in members.items()})
             attributes = {name: value for name, value in attributes.items() if name not in members and not _is_of_enum(name)}
         doc = attributes.get("__doc__")
@@ -297,7 +316,7 @@ def _order(item: Any) -> tuple[str, ...]:
         orders = [*map(_order, item)]
         return cls.__name__, str(orders if cls is tuple else sorted(orders))
     named = isinstance(item, (type, types.FunctionType, enum.Enum))
-    return cls.__qualname__, repr(item) if cls in _PLAIN else ".".join(place(item)) + str(getattr(item, "name", "")) if named else ""
+    return cls.__qualname__, text_of(item) if cls in _PLAIN else ".".join(place(item)) + str(getattr(item, "name", "")) if named else ""
 
 
 def _without_addresses(obj: Any) -> str:
@@ -329,4 +348,4 @@ def _constant(part: Any) -> bytes:
     if type(part) is tuple or type(part) is frozenset:
         words = [*map(_constant, part)]
         return type(part).__name__.encode() + b"".join(b"%d:%s" % (len(word), word) for word in (words if type(part) is tuple else sorted(words)))
-    return f"{type(part).__name__} {part!r}".encode("utf-8", "surrogatepass")
+    return f"{type(part).__name__} {text_of(part)}".encode("utf-8", "surrogatepass")

@@ -35,7 +35,8 @@ class FastserError(Exception):
 
     def __copy__(self) -> "FastserError":
         with _taken_as_they_are():
-            make, arguments, *state = self.__reduce_ex__(4)
+            reduced: Any = self.__reduce_ex__(4)
+        make, arguments, *state = reduced
         copied: FastserError = make(*arguments)
         if state and state[0] is not None:
             copied.__setstate__(state[0])
@@ -557,6 +558,11 @@ def store_exists(name: str) -> StoreExistsError:
     return StoreExistsError(f"an object store named {name!r} is in use: attach to it, or choose another name")
 
 
+def store_in_use(name: str, owner_lives: bool) -> StoreExistsError:
+    who = "its owner lives" if owner_lives else "its owner is dead, but others are attached to it"
+    return StoreExistsError(f"the object store {name!r} is in use: {who}; --force removes it all the same")
+
+
 def store_not_ours(path: str, found: str) -> StorePermissionError:
     return StorePermissionError(f"expected {path} to be a directory that belongs to this user alone, found {found}: it is not used")
 
@@ -569,6 +575,19 @@ def store_full(needed: int, used: int, capacity: int, spilling: bool) -> StoreFu
     remedy = "nothing that nobody views is left to spill" if spilling else "delete objects, or create the store with spill_dir"
     return StoreFullError(
         f"the store is full: {needed} bytes are needed, and {used} of its {capacity} are used by objects that cannot go: {remedy}"
+    )
+
+
+def through_the_pipe(why: str) -> str:
+    """The text of a warning."""
+    return f"{why}. The executor sends what does not fit through a pipe, which takes longer"
+
+
+def forked_with_threads(count: int) -> str:
+    """The text of a warning."""
+    return (
+        f"the workers were forked while {count} other thread{'s' if count > 1 else ''} ran: what these had locked stays locked in the workers, "
+        "which may wait for it for ever. Let mp_context be multiprocessing.get_context('forkserver')"
     )
 
 

@@ -277,7 +277,7 @@ class _Walk:
         self.fallback = fallback
         self.parts = Parts()
         self.seen: dict[int, tuple[object, Place]] = {}  # alive, lest another object takes the address
-        self.units: dict[int, object] = {}  # instances that a tree holds as a whole
+        self.whole: dict[int, object] = {}  # instances in which a tree keeps identity
         self.made_by: dict[int, object] = {}  # classes and callables, of which a frame has one copy
         self.nodes: list[Explanation] = []
         self.repeats = False
@@ -286,7 +286,7 @@ class _Walk:
 
     def explain(self, root: object) -> Explanation:
         if not self.track_refs:
-            self.units = {id(unit): unit for unit in locate.cyclic_instances(root)}
+            self.whole = {id(instance): instance for instance in locate.cyclic_instances(root)}
         pile = _Pile(None, type(root), 1, made=0, leaf=_is_leaf(root))
         pile.objects.append(root)
         pile.places.append((None, locate.root_word, None))
@@ -322,7 +322,7 @@ class _Walk:
                 walks.pop()
                 continue
             left -= 1
-            if id(part[0]) not in self.units and (walk := self.parts.of(part[0])) is not None:
+            if id(part[0]) not in self.whole and (walk := self.parts.of(part[0])) is not None:
                 walks.append(walk)
         return left > 0
 
@@ -430,7 +430,7 @@ class _Walk:
             return "native", "", None if flat else self.parts.of(obj)
         plan = self.parts.plan(type(obj))
         kind, reason = plan.kind, plan.reason
-        if id(obj) in self.units:
+        if id(obj) in self.whole:
             return kind, "it contains itself, so that identity is kept in it", None
         if kind == "REFERENCE":
             return self.refer(obj, reason)

@@ -135,7 +135,7 @@ def slots_alone(cls: type) -> dict[str, Any] | None:
     """The slots of a class, those of bases first; None where its instances hold more than slots and a dict."""
     slots: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
+        for name, value in vars(base).copy().items():  # other threads may change it
             if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
                 slots[name] = value
     size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
@@ -291,7 +291,9 @@ def _is_held(module: Any, name: str, obj: Any) -> bool:
 
 def resolve(module: str, name: str) -> Any:
     """Return what `reference` told the names of."""
-    found: Any = sys.modules.get(module) or import_module(module)
+    found: Any = sys.modules.get(module)
+    if found is None or getattr(getattr(found, "__spec__", None), "_initializing", False):  # another thread may be importing it
+        found = import_module(module)
     for part in name.split(".") if name else ():
         if part == "<locals>":
             raise AttributeError(f"{module}.{name} is local to a function")
@@ -431,7 +433,7 @@ def in_order(members: list[Any]) -> list[Any]:
 def _place_in_order(member: Any) -> tuple[str, Any]:
     kind = type(member)
     if kind in ORDERED:
-        return kind.__name__, member if kind is str else repr(member)
+        return kind.__name__, member if kind is str else text_of(member)
     if kind is tuple:
         return "tuple", tuple(map(_place_in_order, member))
     if kind is frozenset:
@@ -441,6 +443,11 @@ def _place_in_order(member: Any) -> tuple[str, Any]:
     if isinstance(member, (type, types.FunctionType, types.BuiltinFunctionType)):
         return "named", (str(member.__module__), member.__qualname__, "")
     raise _NoOrder
+
+
+def text_of(plain: Any) -> str:
+    """The repr of a plain value; of large integers, whose digits Python counts only up to a limit, in base 16."""
+    return hex(plain) if type(plain) is int and plain.bit_length() > 64 else repr(plain)
 
 
 class _NoOrder(Exception):

@@ -110,9 +110,9 @@ def find_cycle(root: object, hooks: Hooks = PROCESS) -> str | None:
 
 
 def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
-    """Return the instances that a tree can hold only as units: each is the outermost on the way from `root` to a cycle.
+    """Return the instances in which a tree has to keep identity: each is the outermost on the way from `root` to a cycle.
 
-    Where these are units, `root` contains itself nowhere, or where `find_cycle` says.
+    Where it is kept in these, `root` contains itself nowhere, or where `find_cycle` says.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
 def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[object], str | None]:
     """What `cyclic_instances` and `find_cycle` return; a path ends the search. `ask`: as `Parts` takes it."""
     parts = Parts(hooks, ask=ask)
-    units: dict[int, object] = {}
+    whole: dict[int, object] = {}  # in which identity is kept
     line = _Line(root, parts.of(root))
     on_line: set[int] = {id(root)}
     done: dict[int, object] = {}
@@ -141,15 +141,15 @@ def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[obj
             if key in on_line:
                 depth = line.outermost(lambda container: not parts.native(container) and parts.plan(type(container)).kind != "HOOK")
                 if depth is None:
-                    return list(units.values()), line.path(line.outermost(lambda container: container is part))
-                # What lies below the unit may be met again on another way: it is not done.
-                units[id(line.containers[depth])] = line.containers[depth]
+                    return list(whole.values()), line.path(line.outermost(lambda container: container is part))
+                # What lies below may be met again on another way: it is not done.
+                whole[id(line.containers[depth])] = line.containers[depth]
                 while len(line.walks) > depth:
                     container = line.pop()
                     on_line.discard(id(container))
                     made -= parts.made(container)
                 break
-            if key not in done and key not in units and (walk := parts.of(part)) is not None:
+            if key not in done and key not in whole and (walk := parts.of(part)) is not None:
                 if parts.made(part):
                     calls += made > 0
                     if made > _MADE_LIMIT or calls > _CALLS_LIMIT:
@@ -163,7 +163,7 @@ def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[obj
             on_line.discard(id(container))
             made -= parts.made(container)
             done[id(container)] = container
-    return list(units.values()), None
+    return list(whole.values()), None
 
 
 class _Line:

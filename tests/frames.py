@@ -10,7 +10,6 @@ import decimal
 import functools
 import importlib
 import itertools
-import pickle
 import struct
 import uuid
 import zoneinfo

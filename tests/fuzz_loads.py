@@ -3,14 +3,14 @@
     python tests/fuzz_loads.py --seconds 600 --seed 7
     python tests/fuzz_loads.py --objects            round trips of random objects instead
     python tests/fuzz_loads.py --mischief           objects whose own code changes the containers that are being packed
-    python tests/fuzz_loads.py --calls              frames that name, call and unpickle, in a process that knows only harmless names
+    python tests/fuzz_loads.py --calls              frames that name and call, in a process that knows only harmless names
     python tests/fuzz_loads.py --tables             damaged frames of tables, made Arrow data (needs pyarrow)
     python tests/fuzz_loads.py --rows               damaged Arrow rows, in the layouts of several engines (needs pyarrow)
     python tests/fuzz_loads.py --arrow              damaged frames of Arrow data, read to the last value (needs pyarrow)
 
 A worker process damages frames of random objects, or makes frames up by the grammar, and loads them: the outcome must be
 a value, a DecodeError or a DepthError. A crash, a hang, memory beyond what the frame backs and any other exception are
-failures; the frame is left in a file and printed. Nothing is ever unpickled, and what is called is called by --calls alone. Under
+failures; the frame is left in a file and printed. What is called is called by --calls alone. Under
 AddressSanitizer:
 
     LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python tests/fuzz_loads.py --no-limit
@@ -296,7 +296,7 @@ NAMES = {thing.__name__: thing for thing in (*FIELDS, Numbers, Table, Called, St
 
 
 def only_harmless(fastser):
-    """Let frames find nothing but these names, and unpickle nothing."""
+    """Let frames find nothing but these names."""
 
     def resolve(module, name):
         if module != "fuzz_loads" or name not in NAMES:
@@ -1252,7 +1252,7 @@ def main():
     parser.set_defaults(kind="frames")
     parser.add_argument("--objects", action="store_const", dest="kind", const="objects", help="round trips of random objects")
     parser.add_argument("--mischief", action="store_const", dest="kind", const="mischief", help="objects that change others")
-    parser.add_argument("--calls", action="store_const", dest="kind", const="calls", help="frames that name, call and unpickle")
+    parser.add_argument("--calls", action="store_const", dest="kind", const="calls", help="frames that name and call")
     parser.add_argument("--rows", action="store_const", dest="kind", const="rows", help="Arrow rows instead of frames")
     parser.add_argument("--arrow", action="store_const", dest="kind", const="arrow", help="frames of Arrow data, read by pyarrow")
     parser.add_argument("--tables", action="store_const", dest="kind", const="tables", help="frames of tables, made Arrow data")

@@ -111,7 +111,7 @@ class Watch:
         files = {folder: sum(directories_size(file) for file in (path / folder).iterdir()) for folder in ("sealed", "free")}
         with store._account as account:
             assert (account.used, account.free) == (files["sealed"] + files["free"], files["free"])
-        assert {file.name for file in path.iterdir()} == {"store", "account", "new", "sealed", "free"}
+        assert {file.name for file in path.iterdir()} == {"store", "owner", "account", "new", "sealed", "free"}
         for obj in (SMALL, LARGE):
             ref = store.put(obj)
             assert same(store.get(ref), obj)

@@ -362,6 +362,17 @@ def test_a_tree_that_is_looked_through_for_cycles():
         fastser.loads(found)
 
 
+def test_what_a_call_that_failed_was_told_is_forgotten():
+    """Another call may meet the object when it has changed."""
+    shared, one, endless = [5], Stateful(1), []
+    endless.append(endless)
+    with pytest.raises(fastser.DepthError):
+        fastser.dumps(([shared], shared, [one], endless), track_refs=False)
+    one.i = 2
+    found, asked = counted(fastser.dumps, [1, one])
+    assert [*asked.values()] == [1] and fastser.loads(found)[1].i == 2
+
+
 def test_rows_of_many_objects():
     made = [kind(i) for i, kind in enumerate(KINDS) if kind not in (Hooked,)]
     # Each object of the batch is a message of its own.

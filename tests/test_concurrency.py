@@ -484,3 +484,31 @@ def test_pickle_inside_and_around():
     frame = fastser.loads(fastser.dumps([Both([1, 2])]))[0]
     assert fastser.loads(frame) == [1, 2]
     assert fastser.loads(pickle.loads(pickle.dumps(fastser.pack([1, np.arange(1000)]), 5)))[0] == 1
+
+
+def test_a_module_that_another_thread_is_importing(tmp_path, monkeypatch):
+    """It is among the modules, but what is looked for may not be there yet."""
+    (tmp_path / "comes_slowly.py").write_text("import sys\nsys.coming.set()\nassert sys.may_come.wait(60)\ndef function(): return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "coming", threading.Event(), raising=False)
+    monkeypatch.setattr(sys, "may_come", threading.Event(), raising=False)
+    sys.may_come.set()
+    import comes_slowly
+
+    frame = fastser.dumps([comes_slowly.function])
+    for event in (sys.coming, sys.may_come):
+        event.clear()
+    del sys.modules["comes_slowly"]
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(fastser.loads(frame)[0])) for _ in range(2)]
+    try:
+        threads[0].start()
+        assert sys.coming.wait(60)
+        threads[1].start()
+        threads[1].join(0.1)
+        assert found == []
+    finally:
+        sys.may_come.set()
+        for thread in threads:
+            thread.join()
+    assert found == 2 * [sys.modules.pop("comes_slowly").function]

@@ -1,6 +1,7 @@
 """Definitions are known again: by another process that has the same, by one that has another, and by the one that packed them."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import warnings
@@ -20,10 +21,15 @@ since_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameter
 IMPORTS = "import abc, collections, dataclasses, enum, functools, typing\n"
 
 EQUAL = {
+    "integers of many digits": ("class x: a = {1: 2}, 10**5000", "class x: a = {1: 3}, 10**5000"),
     "layout": ("def x(a): return a + 1", "# comment\n\n\ndef x(a):\n\n    return (a   + 1)"),
     "sets of text": (
         "class x:\n def f(self, s=frozenset('abc')): ...\n s = frozenset('abc')",
         "class x:\n def f(self, s=frozenset('bca')): ...\n s = frozenset('cba')",
+    ),
+    "sets in annotations": (
+        "class x:\n a = typing.Annotated[int, {*'abcdef'}, 5]\n b = list[typing.Annotated[str, frozenset('abcdef')]]",
+        "class x:\n a = typing.Annotated[int, {*'fedcba'}, 5]\n b = list[typing.Annotated[str, frozenset('fedcba')]]",
     ),
     "order of a class": ("class x:\n a = 1\n def f(self): ...", "class x:\n def f(self): ...\n a = 1"),
     "values of globals": ("y = 1\ndef x(): return y", "y = 2\ndef x(): return y"),
@@ -108,6 +114,11 @@ OTHER = {
         "@dataclasses.dataclass\nclass x: a: list = dataclasses.field(default_factory=lambda: [1])",
         "@dataclasses.dataclass\nclass x: a: list = dataclasses.field(default_factory=lambda: [2])",
     ),
+    "what a type takes": ("def x(a: list[int]): ...", "def x(a: list[str]): ..."),
+    "what annotates": ("class x: a: typing.Annotated[int, 5]", "class x: a: typing.Annotated[int, 6]"),
+    "what is annotated": ("class x: a: list[typing.Annotated[int, 5]]", "class x: a: list[typing.Annotated[str, 5]]"),
+    "an integer of many digits": ("class x: a = 10**5000", "class x: a = 10**5000 + 1"),
+    "a constant of many digits": (f"def x(): return 0x{'f' * 5000}", f"def x(): return 0x{'e' * 5000}"),
     "the value of a member": ("class x(enum.Enum): A = 1", "class x(enum.Enum): A = 2"),
     "a member": ("class x(enum.Enum): A = 1", "class x(enum.Enum): A = 1; B = 2"),
     "another name of a member": ("class x(enum.Enum): A = 1", "class x(enum.Enum): A = 1; B = 1"),
@@ -242,6 +253,10 @@ def function(a: int, b=[1], *, c={"k": 1}) -> Color:
     return Color.RED, function
 def generator(): yield Point(1)
 async def coroutine(): ...
+class Fields(collections.namedtuple("Fields", "a b")):
+    def sum(self): return self.a + self.b
+class Annotated:
+    x: typing.Annotated[int, {*"abcdef"}] = 1
 Made = dataclasses.make_dataclass("Made", ["a", ("b", int)])
 Made.__module__ = "__main__"  # before Python 3.12 it is of types
 Called = enum.Enum("Called", "P Q")
@@ -253,7 +268,7 @@ made = {
 assert len(made) > 30
 equal = [
     Color.RED, Color.BLUE, Flags.A | Flags.B, Point(1, [2]), Frozen(3), Row(1), Old(2), Outer.Inner.Deep, Ordered(1), Called.Q, Made(1, 2),
-    Members.static, Members.has, vars(Members)["it"], Members.remembered, vars(Members)["static"], Outer.__init__, Id, Box[int], {Frozen(1): Row(1)}, Derived(1),
+    Members.static, Members.has, vars(Members)["it"], Members.remembered, vars(Members)["static"], Outer.__init__, Id, Box[int], {Frozen(1): Row(1)}, Derived(1), Fields(1, 2), Annotated,
 ]
 others = [Outer(), WithMeta(), Slots(), Members(), Box(), Concrete(), Failure(1), Registered(), WithOptions()]
 everything = [made, equal, others]
@@ -561,6 +576,9 @@ def setup(value):
 def look(): return count, model
 class Counted:
     def look(self): return count, model, type(self) is Counted
+class Failed(Exception):
+    held = Guard
+def fail(): raise Failed("on purpose")
 def attempt(executor, *args):
     try:
         return executor.submit(*args).result()
@@ -571,6 +589,11 @@ def check(executor):
     assert attempt(executor, guarded, 1) == 2 and list(executor.map(guarded, range(3))) == [1, 2, 3]
     assert attempt(executor, Guard().run, 1) == (1, True) == attempt(executor, Guard.run, Guard(), 1)
     assert attempt(executor, lambda x: guarded(x) + 1, 1) == 3
+    # What comes back by name is what is here.
+    assert attempt(executor, lambda: [guarded, Guard]) == [guarded, Guard] and type(attempt(executor, Guard)) is Guard
+    assert type(attempt(executor, fail)) is Failed and attempt(executor, fail).held is Guard
+    refused = attempt(executor, lambda: threading.Lock())
+    assert type(refused) is fastser.EncodeError and str(refused).startswith("cannot pack the _thread.lock at $: "), refused
     # What the initializer set is seen by functions that come by value and by name, whether it had a value here or not.
     for task in (look, lambda: look(), lambda: (count, model)):
         assert attempt(executor, task) == (7, [7]), attempt(executor, task)
@@ -772,3 +795,173 @@ def test_a_failed_load_leaves_nothing_half_made():
     assert fastser.loads(received)[1] is Holder
     """
     mains.run(use, mains.run(program).sent)
+
+
+# --- threads ------------------------------------------------------------------------------------------------------------
+
+# The function of a class gets what it refers to after what the class holds.
+HOLDS = """
+import mains
+class Pause:
+    def __reduce__(self): return mains.pause, ()
+class A:
+    def f(self): return is_a(self), self.held
+    held = Pause()
+def is_a(x): return type(x) is A
+"""
+LOADS = """
+import mains
+entered, go = threading.Event(), threading.Event()
+def hold():
+    mains.at_pause = int
+    entered.set()
+    assert go.wait(60)
+    return result()
+def result(): return 5
+found = {}
+def load(name):
+    try:
+        found[name] = fastser.loads(received)
+    except Exception as error:
+        found[name] = error
+one, two = (threading.Thread(target=load, args=(name,)) for name in ("one", "two"))
+"""
+
+
+def test_a_class_that_another_thread_is_filling():
+    frame = mains.run(HOLDS + "send(fastser.dumps([A(), A]))").sent
+    program = LOADS + """
+mains.at_pause = hold
+one.start()
+assert entered.wait(60)
+two.start()
+two.join(0.1)
+assert not found
+go.set()
+one.join()
+two.join()
+"""
+    mains.run(program + "(a, A), (b, B) = found['one'], found['two']\nassert type(a) is A is B is type(b) and a.f() == b.f() == (True, 5)", frame)
+    failing = program.replace("return 5", "raise ValueError('on purpose')")
+    mains.run(failing + "error, (a, A) = found['one'], found['two']\nassert 'on purpose' in str(error) and type(a) is A and a.f() == (True, 0)", frame)
+
+
+def test_classes_that_two_threads_begin_in_two_orders():
+    frame = mains.run("""
+    import mains
+    class Pause:
+        def __init__(self, name): self.name = name
+        def __reduce__(self): return mains.pause, ()
+    class A:
+        held = Pause("A")
+        @property
+        def other(self): return B
+    class B:
+        held = Pause("B")
+        @property
+        def other(self): return A
+    A.next, B.next = B, A
+    send(fastser.dumps([fastser.dumps(A), fastser.dumps(B)]))
+    """).sent
+    mains.run("""
+    import mains
+    both = threading.Barrier(2)
+    paused = threading.local()
+    def meet():
+        if not hasattr(paused, "once"):
+            paused.once = both.wait(60)
+        return 1
+    mains.at_pause = meet
+    found = [None, None]
+    def load(i): found[i] = fastser.loads(fastser.loads(received)[i])
+    threads = [threading.Thread(target=load, args=(i,)) for i in range(2)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    A, B = found
+    assert A.next is B is A().other and B.next is A is B().other and A.held == B.held == 1
+    """, frame)
+
+
+def test_a_class_that_is_filled_again_serves_others_meanwhile():
+    frame = mains.run("def scope():\n" + "\n".join(f" {line}" for line in HOLDS.splitlines()) + "\n return [A(), A]\nsend(fastser.dumps(scope()))").sent
+    mains.run(LOADS + """
+a, A = fastser.loads(received)
+assert a.f() == (True, 0)
+mains.at_pause = hold
+one.start()
+assert entered.wait(60)
+assert a.f() == (True, 0) and A.held == 0
+go.set()
+one.join()
+assert found["one"][1] is A and a.f() == (True, 5)
+mains.at_pause = hold
+def result(): raise ValueError("on purpose")
+load("two")
+assert "on purpose" in str(found["two"]) and a.f() == (True, 5)
+""", frame)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_that_is_forked_while_a_class_is_filled():
+    frame = mains.run(HOLDS + "send(fastser.dumps([A(), A]))").sent
+    mains.run(LOADS + """
+import os
+mains.at_pause = hold
+one.start()
+assert entered.wait(60)
+if not (child := os.fork()):
+    a, A = fastser.loads(received)
+    os._exit(7 if a.f() == (True, 0) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+go.set()
+one.join()
+assert found["one"][0].f() == (True, 5)
+""", frame)
+
+
+def test_threads_that_load_and_pack_classes():
+    program = """
+    class Base:
+        made = []
+        def name(self): return type(self).__name__, helper(self)
+    def helper(self): return isinstance(self, Base), Color.RED.value
+    class Color(enum.Enum): RED = 1
+    @dataclasses.dataclass
+    class Point(Base):
+        x: int
+        f: object = None
+    def local(i):
+        class Local(Point):
+            number = i
+            def get(self): return Local, super().name()
+        return Local(i, lambda: Local)
+    objects = [local(i) for i in range(3)]
+    Point.made.append(objects[0])
+    send(fastser.dumps([objects, Color.RED, Point(1), {Color.RED: Point}, lambda: objects]))
+    """
+    frames = [done.sent for done in mains.run_all({str(i): program.replace("= i", f"= i + {i}") for i in range(5)}).values()]
+    mains.run("""
+    import warnings
+    sys.setswitchinterval(1e-5)
+    errors = []
+    def load(frame, start, found):
+        start.wait()
+        try:
+            objects, red, point, table, function = fastser.loads(frame)
+            for one in objects:
+                assert one.get() == (type(one), ("Local", (True, 1))) and one.f() is type(one)
+            assert type(point) is table[red] and type(function()[1]) is type(objects[1])
+            found.append((objects, red, point))
+            fastser.loads(fastser.dumps([objects, red, point, table, function]))
+        except Exception as error:
+            errors.append(error)
+    warnings.simplefilter("ignore", fastser.DefinitionWarning)
+    for frame in 6 * fastser.loads(received):
+        start, found = threading.Barrier(4), []
+        threads = [threading.Thread(target=load, args=(frame, start, found)) for _ in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        if errors: raise errors[0]
+        for kinds in zip(*([type(objects[0]), type(red), type(point)] for objects, red, point in found)):
+            assert len(set(kinds)) == 1
+    """, fastser.dumps(frames))

@@ -321,13 +321,57 @@ def test_a_store_of_the_users(store):
     np.testing.assert_array_equal(store.get(kept), np.arange(LARGE))
 
 
-def test_a_full_store_is_an_error_and_the_pool_lives():
+@pytest.mark.parametrize("use", ["argument", "result", "map", "function", "chunks"])
+def test_what_the_store_has_no_room_for_goes_through_the_pipe(use):
+    one = np.arange(10**6)
     with fastser.ObjectStore.create(capacity="4MiB") as store, fastser.Executor(1, context("fork"), store=store) as executor:
-        with pytest.raises(fastser.FastserError, match="full|room"):
-            executor.submit(same, np.zeros(10**6))
-        with pytest.raises(fastser.FastserError, match="full|room"):
-            executor.submit(np.zeros, 10**6).result()
+        with pytest.warns(RuntimeWarning, match=r"^the store is full: 80\d+ bytes are needed.* through a pipe") as warned:
+            for _ in range(2):
+                if use == "argument":
+                    assert executor.submit(np.sum, one).result() == one.sum()
+                elif use == "result":
+                    found = executor.submit(np.arange, 10**6).result()
+                    assert np.array_equal(found, one) and found.flags.writeable
+                elif use == "map":
+                    assert list(executor.map(np.sum, [one, one])) == [one.sum()] * 2
+                elif use == "function":
+                    assert list(executor.map(lambda i: one[i], range(3))) == [0, 1, 2]
+                else:
+                    assert list(executor.map(np.sum, [one, one, one], chunksize=2)) == [one.sum()] * 3
+        (warning,) = [each for each in warned if "through a pipe" in str(each.message)]
+        if use != "result":
+            assert warning.filename == __file__
         assert executor.submit(np.sum, np.ones(LARGE)).result() == LARGE
+        assert store.refs() == []
+
+
+LOCK = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("path", "submit"),
+    [
+        ("argument 1", lambda executor: executor.submit(same, LOCK)),
+        ("argument 2.a[0]", lambda executor: executor.submit(same, 1, {"a": [LOCK]})),
+        ("argument key.x", lambda executor: executor.submit(same, 1, key={"x": LOCK})),
+        ("argument a__[1]", lambda executor: executor.submit(same, **{"a__": [1, LOCK]})),
+        ("argument not a name", lambda executor: executor.submit(same, **{"not a name": LOCK})),
+        ("argument 1[3][0]", lambda executor: executor.submit(same, [0, 1, 2, [LOCK]] + [0.5] * 10**5)),
+        ("fn.state[1][0]", lambda executor: executor.submit(functools.partial(same, LOCK))),
+        ("fn.state[1][0]", lambda executor: executor.map(functools.partial(same, LOCK), [1, 2])),
+        ("argument 1", lambda executor: executor.map(same, [1, 2, LOCK])),
+        ("argument 2[0]", lambda executor: executor.map(same, [1, 2, 3], [1, 2, [LOCK]])),
+        ("argument 1 of call 2 of its chunk", lambda executor: executor.map(same, [1, 2, 3, LOCK], chunksize=2)),
+        ("result.a[1]", lambda executor: executor.submit(lambda: {"a": [1, __import__("threading").Lock()]}).result()),
+    ],
+)
+def test_errors_name_the_argument(own, path, submit):
+    with pytest.raises(fastser.EncodeError, match=rf"^cannot pack the _thread.lock at {re.escape(path)}: TypeError: cannot pickle") as caught:
+        submit(own)
+    assert type(caught.value.__cause__) is TypeError or path.startswith("result")
+    with pytest.raises(fastser.DepthError, match=r"at argument 1\[0\]\[0\]"):
+        own.submit(same, functools.reduce(lambda inner, _: [inner], range(2000), None))
+    assert own.submit(same, 1).result() == 1
 
 
 # --- map ---------------------------------------------------------------------------------------------------------------
@@ -412,9 +456,9 @@ def test_exceptions_come_with_the_traceback_of_the_worker(executor):
         future.result()
     assert future.exception() is caught.value
     text = "".join(traceback.format_exception(caught.value))
-    assert re.search(r'^fastser\.store\.executor\.RemoteTraceback: \n"""\nTraceback \(most recent call last\):\n  File ".*test_executor\.py"', text, re.M)
+    assert re.search(r'^fastser\.store\.answers\.RemoteTraceback: \n"""\nTraceback \(most recent call last\):\n  File ".*test_executor\.py"', text, re.M)
     assert text.count("in deep") == 2
-    assert "_run" not in text[: text.index("direct cause")]
+    assert "worker.py" not in text[: text.index("direct cause")]
     with pytest.raises(IndexError):
         future.result()
 
@@ -564,9 +608,9 @@ def test_a_dead_worker_is_a_broken_pool(store, start, tmp_path):
 
 
 def put_and_killed():
-    from fastser.store import executor
+    from fastser.store import worker
 
-    executor._worker.answer(np.zeros(LARGE))
+    worker._worker.answer(np.zeros(LARGE))
     killed()
 
 
@@ -673,7 +717,7 @@ import os, sys
 pid, loaded = os.getpid(), None
 def look():
     global loaded
-    loaded = [name for name in ("numpy", "cloudpickle", "fastser.store.executor") if name in sys.modules]
+    loaded = [name for name in ("numpy", "cloudpickle", "fastser.store.worker") if name in sys.modules]
 os.register_at_fork(after_in_child=look)
 """
 FORK_SERVER = """
@@ -701,7 +745,7 @@ def test_a_fork_server_imports_once_what_workers_need_and_what_the_program_wants
     (tmp_path / "program.py").write_text(FORK_SERVER)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "True numpy cloudpickle fastser.store.executor\n" * 2 + "1\n", done.stderr
+    assert done.stdout == "True numpy cloudpickle fastser.store.worker\n" * 2 + "1\n", done.stderr
 
 
 WITHOUT_A_GUARD = """

@@ -8,7 +8,6 @@ import pathlib
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import tempfile
 import threading

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.core, pytest.mark.skipif(sys.platform != "linux", reas
 
 SPAWN = multiprocessing.get_context("spawn")
 LARGE = np.arange(50_000)  # mapped, not read
+LARGE_ONE = np.arange(1_000_000)
 SMALL = {"a": 1, "b": [1.5, None, "text"]}
 
 
@@ -1023,8 +1024,14 @@ def test_the_least_recently_used_objects_are_spilled(tmp_path):
         assert np.array_equal(view, LARGE + 2)
         with pytest.raises(fastser.ObjectNotFoundError):
             store.get(refs[2])
-        with pytest.raises(fastser.StoreFullError):  # larger than the store
-            store.put(np.zeros(1_000_000))
+        larger = store.put(LARGE_ONE, key="larger")
+        assert np.array_equal(store.get(larger), LARGE_ONE) and mapped_at(store.get("larger"))[1].startswith(str(folder))
+        with pytest.raises(fastser.ObjectExistsError):
+            store.put(LARGE_ONE, key="larger")
+        assert not folder.joinpath("unfinished").exists()
+        store.delete(larger)
+        with pytest.raises(fastser.ObjectNotFoundError):
+            store.get(larger)
         assert stat.S_IMODE(next(folder.iterdir()).stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == []
     assert np.array_equal(view, LARGE + 2)
@@ -1034,11 +1041,14 @@ def test_what_is_viewed_is_not_spilled(tmp_path):
     with fastser.ObjectStore.create(capacity=1_000_000, spill_dir=tmp_path) as store:
         refs = [store.put(LARGE), store.put(LARGE)]
         views = [store.get(ref) for ref in refs]
-        with pytest.raises(fastser.StoreFullError, match="nothing that nobody views is left to spill"):
-            store.put(LARGE)
+        with pytest.raises(fastser.StoreFullError, match="nothing that nobody views is left to spill"), store.create_array(LARGE.shape):
+            pass
+        refs.append(store.put(LARGE))  # to the disk at once
+        assert [found.spilled for found in store.stats().objects] == [False, False, True]
         del views[0]
-        store.put(LARGE)
-        assert [found.spilled for found in store.stats().objects] == [True, False, False]
+        refs.append(store.put(LARGE))
+        assert [found.spilled for found in store.stats().objects] == [True, False, True, False]
+        assert all(np.array_equal(store.get(ref), LARGE) for ref in refs)
 
 
 def test_a_spilled_key_is_taken(tmp_path):
@@ -1126,7 +1136,7 @@ def test_files_are_their_owners_alone(store):
     path = Path(store._directory.path)
     assert path.parent == Path("/dev/shm")
     found = [path, *path.rglob("*")]
-    assert len(found) == 9
+    assert len(found) == 10
     for file in found:
         assert file.stat().st_uid == os.geteuid()
         assert stat.S_IMODE(file.lstat().st_mode) == (0o700 if file.is_dir() else 0o600)

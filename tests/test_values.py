@@ -55,6 +55,7 @@ FLOATS = [
     *(double(payload) for payload in (0x7FF8000000ABCDEF, 0xFFF8000000000000, 0x7FF0000000000001, 0xFFFFFFFFFFFFFFFF)),
 ]
 COMPLEX = [0j, complex(-0.0, -0.0), complex(math.nan, math.inf), complex(FLOATS[-1], FLOATS[-2]), 1 - 2j]
+MANY_DIGITS = 10**5000  # more than Python writes or reads in base 10
 TEXT_LENGTHS = [0, 1, 2, 3, 63, 64, 65, 256, 1365, 1366, 2047, 2048, 2049, 4095, 4096, 4097, 20000]
 # One character of each storage kind and UTF-8 width, NUL, and what UTF-8 does not take.
 CHARACTERS = ["\0", "a", "\x7f", "\x80", "é", "ÿ", "Ā", "߿", "ࠀ", "日", "\uffff", "\U00010000", "😀", "\U0010ffff", "\ud800", "\udbff", "\udc00", "\udfff"]
@@ -572,3 +573,14 @@ def test_decimals_do_not_depend_on_the_context():
             context.traps[trap] = True
         assert fastser.dumps(values) == frame
         assert same(values, fastser.loads(frame))
+
+
+def test_integers_of_many_digits_among_others():
+    """Where the order of a set is of the frame, its members are compared as text."""
+    for value in ({MANY_DIGITS, "a", -MANY_DIGITS}, {(MANY_DIGITS, 1), frozenset([MANY_DIGITS])}):
+        assert round_trip(value)
+
+    def function(value={MANY_DIGITS, "a"}):
+        return value, MANY_DIGITS
+
+    assert fastser.loads(fastser.dumps(function))() == function()

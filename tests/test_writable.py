@@ -329,6 +329,10 @@ def test_trees_share_nothing():
     found, model = fastser.loads(source)
     assert is_view(found, source) and not found.flags.writeable
     assert model.parts[0].flags.writeable and not np.shares_memory(found, model.parts[0])
+    for kept in (None, True, False):
+        one, other = fastser.loads(fastser.dumps([lambda: (a, a[:]), lambda: a], track_refs=False), writable=kept)
+        assert np.shares_memory(*one()) and not np.shares_memory(one()[0], other())
+        assert np.array_equal(one()[0], a) and np.array_equal(other(), a)
 
 
 def test_a_table_that_is_written_as_columns_is_read_whatever_its_arrays_are_for():

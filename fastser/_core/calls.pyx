@@ -13,7 +13,7 @@ from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.globals cimport encode_reference, write_callable
 from fastser._core.kinds cimport is_frozen, kinds_import
-from fastser._core.memo cimport Memo, MemoEntry, memo_entry, memo_release
+from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry, memo_release
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport ARRAYS_IN_FRAME, ARRAYS_OF_FRAME, ARRAYS_VIEWED, ClassPlan, look_up
 from fastser._core.reducers cimport Reduced, apart, reduce, remade
@@ -200,6 +200,7 @@ cdef int encode_tracked(Encoder* e, PyObject* o) except -1:
         return e.walk_value(e, o)
     finally:
         memo_release(&e.memo)
+        memo_clear(&e.arrays)    # the next one has memory of its own
         e.memo = around
         e.acyclic = acyclic
         e.track = 0

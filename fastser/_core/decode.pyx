@@ -32,6 +32,7 @@ from fastser._core.templates cimport read_shape, template_of
 from fastser._core.times cimport datetime_of, time_of
 
 import datetime as _datetime
+import sys as _sys
 
 import numpy as _numpy
 
@@ -42,6 +43,7 @@ import_datetime()
 fastser_plain_import()
 
 cdef object _timezone = _datetime.timezone
+cdef dict _modules = _sys.modules
 
 
 # --- arrays -------------------------------------------------------------------------------------------------------------
@@ -811,3 +813,6 @@ cdef int word_error(Decoder* d) except -1:
         raise _errors.cannot_rebuild("a value", error, f"tag {d.at - d.view.tags}") from error
     finally:
         let_go(d)
+        definitions = _modules.get("fastser.definitions")
+        if definitions is not None:    # imported only where something goes by value
+            definitions.give_up()

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 
 from fastser._core.backing cimport back_items
 from fastser._core.capi cimport (
-    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_decref, fastser_incref, fastser_xdecref,
+    PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_incref, fastser_xdecref,
 )
 from fastser._core.calls cimport ask_once
 from fastser._core.columns cimport columns_capacity
@@ -53,11 +53,10 @@ cdef inline void forget(PyObject** held) noexcept:
 cdef void give_encoder(Encoder* e, Py_ssize_t written) noexcept:
     global _pool, _pooled
     encoder_clear(e)
-    if e.careful:    # only then were reducers asked
-        forget(&e.answers)
-        forget(&e.by_value)
-        memo_clear(&e.asked)
+    forget(&e.answers)
+    forget(&e.by_value)
     forget(&e.whole)
+    memo_clear(&e.asked)
     # An integer of one byte in the frame took eight of scratch.
     if _pooled == POOL_SIZE or (8 * written > SCRATCH_KEPT and columns_capacity(&e.columns) > SCRATCH_KEPT):
         encoder_free(e)

@@ -88,5 +88,8 @@ cdef int write_callable(Encoder* e, PyObject* callable) except -1:
     e.class_count += 1
     write_varint(e, 0)
     e.walk_value(e, callable)
-    memo_entry(&e.classes, callable).value = index    # the table may have moved
+    entry = memo_entry(&e.classes, callable)    # the table may have moved
+    if entry == NULL:
+        raise MemoryError()
+    entry.value = index
     return 0

@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from fastser._core.capi cimport *
-from fastser._core.cursors cimport claim, next_data, next_text, read_varint
+from fastser._core.cursors cimport next_data, next_text, read_varint
 from fastser._core.decoder cimport Decoder
 from fastser._core.faults cimport bad
 from fastser._core.leaf_runs cimport decode_text
@@ -16,8 +16,6 @@ import datetime as _datetime
 import decimal as _decimal
 import uuid as _uuid
 import zoneinfo as _zoneinfo
-
-from fastser import errors as _errors, fallback as _fallback
 
 cdef object _utc = _datetime.timezone.utc
 cdef object _zoneinfo_class = _zoneinfo.ZoneInfo

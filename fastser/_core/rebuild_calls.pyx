@@ -1,4 +1,4 @@
-"""What is made by running Python code: calls, hooks, pickles, and the memory that they ask for."""
+"""What is made by running Python code: calls, hooks, and the memory that they ask for."""
 
 cimport numpy as cnp
 from cpython.object cimport PyObject

@@ -12,7 +12,7 @@ cdef enum:
     # Header flags.
     FLAG_LARGE = 1        # offsets and lengths have 64 bits
     FLAG_REFS = 2         # the frame refers back to numbered objects
-    FLAG_FOREIGN = 4      # Python code runs while the frame is read: classes to import, parts to unpickle, time zones to look up
+    FLAG_FOREIGN = 4      # Python code runs while the frame is read: classes to import, parts to call, time zones to look up
     FLAGS_KNOWN = 7
 
     # The columns, in the order of the frame and of the Arrow row.

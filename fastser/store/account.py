@@ -11,7 +11,8 @@ from types import TracebackType
 
 from fastser import errors
 from fastser._core.shared import Mapping, lock, unlock
-from fastser.store.directory import OPEN, Directory, names
+from fastser.store.directory import Directory
+from fastser.store.files import OPEN, names
 
 _SIZE = 64
 _USED, _FREE, _SEGMENTS, _CLOSED = range(4)

@@ -64,7 +64,7 @@ def _remove(options: argparse.Namespace) -> int:
     except FileNotFoundError:
         raise errors.store_not_found(options.name) from None
     if not lock(directory.fd, exclusive=True, wait=False) and not options.force:
-        raise errors.store_exists(options.name)
+        raise errors.store_in_use(options.name, directory.owner_lives())
     with suppress(FileNotFoundError, errors.StoreClosedError), Account(directory, 0) as account:  # half made, or half closed
         account.close()
     directory.remove()
@@ -78,7 +78,7 @@ def _look(name: str) -> StoreStats:
 
 
 def _state(stats: StoreStats) -> str:
-    return f"process {stats.owner}"
+    return f"process {stats.owner}{'' if stats.owner_lives else ', dead'}"
 
 
 def _size(nbytes: int) -> str:

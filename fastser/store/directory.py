@@ -1,12 +1,13 @@
 """The directory of a store in shared memory: where it is, whose it is, and who is attached.
 
 Everything that is attached holds a shared lock on the directory, and the kernel drops it with the process. Where an exclusive
-lock is granted, nobody is left.
+lock is granted, nobody is left. The owner holds a claim beside that, so that others see whether it lives.
 """
 
 import errno
 import os
 import stat
+import time
 from contextlib import suppress
 from typing import TypedDict, cast
 
@@ -14,14 +15,15 @@ from fastser import errors
 from fastser._core.dumps import dumps
 from fastser._core.loads import loads
 from fastser._core.shared import AVAILABLE, lock, unlock
+from fastser.store.claims import Claim, is_held
+from fastser.store.files import NO_LINK, directory_flags, discard, is_full, names
 
 ROOT = "/dev/shm"
 # The life of an object: new while it is written, sealed while it can be read, free when it was deleted and its memory waits for another.
-# A link is never followed. Descriptors that Python opens are not inherited by other programs.
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-OPEN = os.O_RDWR | _NO_LINK
-CREATE = OPEN | os.O_CREAT | os.O_EXCL
 _FOLDERS = ("new", "sealed", "free")
+_OWNER = "owner"
+_LEAST = 4096  # bytes that a store takes
+_PATIENCE, _PAUSE = 0.2, 0.001  # seconds to wait for who is removing a store of dead processes
 
 
 class Info(TypedDict):
@@ -52,6 +54,7 @@ class Directory:
         self.path = _path(name)
         self.spill: int | None = None
         self.info: Info
+        self._claim: Claim | None = None
         self.fd = self._open(self.path)
 
     def __del__(self) -> None:
@@ -61,23 +64,27 @@ class Directory:
     @classmethod
     def create(cls, name: str, info: Info) -> "Directory":
         """Make the directory of a store, or take the place of one whose processes are all dead."""
+        deadline = time.monotonic() + _PATIENCE
         while True:
             with suppress(FileExistsError):
-                os.mkdir(_path(name), 0o700)
+                _make(_path(name))
             try:
                 self = cls(name)
             except FileNotFoundError:
                 continue
             if not lock(self.fd, exclusive=True, wait=False):
-                raise errors.store_exists(name)
+                if self.owner_lives() or time.monotonic() > deadline:
+                    raise errors.store_exists(name)
+                time.sleep(_PAUSE)
+                continue
             if not self._is_in_place():  # it was removed before it was locked
                 continue
             try:
                 self._clear()
                 self._fill(info)
-            except BaseException:
+            except BaseException as error:
                 self.remove()
-                raise
+                raise errors.memory_full(ROOT, _LEAST) if is_full(error) else error
             lock(self.fd, exclusive=False)
             with suppress(FileNotFoundError):  # in between the lock was nobody's, and the store could be taken for a dead one
                 if self._read_info("store") == info:
@@ -102,13 +109,22 @@ class Directory:
         os.dup2(own, self.fd, inheritable=False)
         os.close(own)
 
+    def owner_lives(self) -> bool:
+        """Whether the process that created it does, and has not closed it."""
+        return is_held(self.fd, _OWNER)
+
     def leave(self) -> bool:
         """Detach; return whether nobody else is attached, so that it is to be removed: its owner was killed."""
+        if lock(self.fd, exclusive=True, wait=False):
+            return True
+        unlock(self.fd)  # of several that leave at once, the last one to let go gets the lock
         return lock(self.fd, exclusive=True, wait=False)
 
     def remove(self) -> None:
         """Remove everything. What is viewed stays valid for who views it."""
         self._clear()
+        if self._claim is not None:
+            self._claim.release()
         if self._is_in_place():
             with suppress(OSError):  # a new store has taken the name
                 os.rmdir(self.path)
@@ -146,6 +162,7 @@ class Directory:
 
     def _fill(self, info: Info) -> None:
         self.info = info
+        self._claim = Claim(self.fd, _OWNER)
         # Written before the directory of spilled objects is made, and renamed last: whoever clears up finds all that there is.
         with open("making", "xb", opener=self._opener) as file:
             file.write(dumps(info))
@@ -162,7 +179,7 @@ class Directory:
             return cast(Info, loads(file.read(), safe=True))
 
     def _opener(self, name: str, flags: int) -> int:
-        return os.open(name, flags | _NO_LINK, 0o600, dir_fd=self.fd)
+        return os.open(name, flags | NO_LINK, 0o600, dir_fd=self.fd)
 
     def _clear(self) -> None:
         for name in ("store", "making"):  # first, so that nobody attaches any more
@@ -174,8 +191,8 @@ class Directory:
                 os.unlink(name, dir_fd=self.fd)
         for folder in _FOLDERS:
             self._remove_folder(folder, self.fd)
-        with suppress(FileNotFoundError):
-            os.unlink("account", dir_fd=self.fd)
+        for name in names(self.fd):
+            discard(self.fd, name, truncate=False)
 
     def _remove_folder(self, folder: str, parent: int | None = None) -> None:
         try:
@@ -194,30 +211,20 @@ class Directory:
                     raise
 
 
-def discard(folder: int, name: str, *, truncate: bool) -> None:
-    """Remove a file.
-
-    Its memory goes at once, though writers may still map it, unless somebody views it. A file in the folder ``new`` must not be
-    truncated: a process that was forked while it was written may still write to it.
-    """
-    with suppress(OSError):  # no file, or nothing of ours
-        fd = os.open(name, OPEN, dir_fd=folder)
-        try:
-            if truncate and lock(fd, exclusive=True, wait=False):
-                os.ftruncate(fd, 0)
-        finally:
-            os.close(fd)
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)
-
-
-def names(folder: int) -> list[str]:
-    """What is in a directory. Its descriptor has one position for all who share it, also across fork, so it is opened anew."""
-    fd = os.open(".", directory_flags(), dir_fd=folder)
+def _make(path: str) -> None:
     try:
-        return os.listdir(fd)
-    finally:
-        os.close(fd)
+        os.mkdir(path, 0o700)
+    except OSError as error:
+        raise errors.memory_full(ROOT, _LEAST) if is_full(error) else error
+
+
+def sweep() -> None:
+    """Remove the stores to which nobody is attached: they were left behind by processes that were killed."""
+    for name in stores():
+        with suppress(OSError, errors.StoreError):  # somebody else was faster, or it is not as stores are
+            directory = Directory(name)
+            if lock(directory.fd, exclusive=True, wait=False):
+                directory.remove()
 
 
 def stores() -> list[str]:
@@ -230,7 +237,3 @@ def _path(name: str) -> str:
     if not AVAILABLE or not os.path.isdir(ROOT):
         raise errors.no_store_here()
     return os.path.join(ROOT, f"fastser-{os.geteuid()}-{name}")
-
-
-def directory_flags() -> int:
-    return os.O_RDONLY | os.O_DIRECTORY | _NO_LINK

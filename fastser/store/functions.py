@@ -15,6 +15,7 @@ from fastser import fallback
 from fastser._core.dumps import dumps
 from fastser._core.loads import loads
 from fastser.errors import EncodeError
+from fastser.late import cached_annotations
 from fastser.on_demand import Reducers
 
 # How functions and classes go to workers: as they are now, whatever a worker has of that name.
@@ -113,9 +114,6 @@ def _referred(fn: types.FunctionType) -> Iterator[Any]:
     if annotate is None:
         annotations = fn.__annotations__
     else:
-        # Not at the top: it imports cloudpickle, which a pool that is given functions by name does without.
-        from fastser.late import cached_annotations
-
         yield annotate
         annotations = cached_annotations(fn) or {}
     yield from annotations

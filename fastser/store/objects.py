@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import threading
 import time
 import weakref
 from collections.abc import Iterable
@@ -16,9 +17,11 @@ from fastser._core.loads import loads, loads_private
 from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 from fastser._core.shared import fetch, lock
 from fastser.store.account import Account
-from fastser.store.directory import OPEN, ROOT, Directory, names
+from fastser.store.claims import Claim, is_held
+from fastser.store.directory import ROOT, Directory, sweep
+from fastser.store.files import OPEN, names, remove
 from fastser.store.reference import ObjectRef, check_store_name, name_of_key, new_name, new_store_id
-from fastser.store.segments import Segments, exists
+from fastser.store.segments import Segments
 from fastser.store.spill import Spill
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from fastser.store.stats import StoreStats
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGT])(i?))?B?")
+_CLAIM = "claim-"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0001, 0.01  # seconds, between looks at what is being put
 
 
@@ -92,12 +96,19 @@ class ObjectStore:
         Raises
         ------
         StoreExistsError
-            A store of this name is in use. One that was left behind by killed processes is replaced.
+            A store of this name is in use.
         StorePermissionError
             Its directory exists and is not this user's alone.
+        StoreFullError
+            Shared memory is full.
         ImportError
             The platform has no such shared memory.
+
+        Notes
+        -----
+        Stores of this user that killed processes left behind are removed first.
         """
+        sweep()
         store_id = new_store_id()
         directory = Directory.create(
             name=f"store-{store_id[:16]}" if name is None else check_store_name(name),
@@ -394,6 +405,25 @@ class ObjectStore:
         self._builders.add(builder)
         return builder
 
+    def trim(self) -> int:
+        """Give the memory of deleted objects back to the system, which is kept for new ones otherwise.
+
+        Returns
+        -------
+        int
+            How many bytes of shared memory that were. What is still viewed goes when it is no longer.
+
+        Examples
+        --------
+        >>> import fastser, numpy
+        >>> with fastser.ObjectStore.create() as store:
+        ...     store.delete(store.put(numpy.zeros(1_000_000)))
+        ...     print(store.stats().used, store.trim(), store.stats().used)
+        8003584 8003584 0
+        """
+        self._check_open()
+        return self._segments.trim()
+
     def stats(self) -> "StoreStats":
         """What is in the store, and which processes view it.
 
@@ -401,7 +431,7 @@ class ObjectStore:
         -------
         StoreStats
             ``objects`` (each with ``ref``, ``nbytes``, ``age``, ``spilled`` and ``viewers``), ``pinned`` (bytes by process), ``used``,
-            ``free``, ``capacity``, ``being_put``, ``owner``.
+            ``free``, ``capacity``, ``being_put``, ``owner``, ``owner_lives``.
 
         Notes
         -----
@@ -420,6 +450,22 @@ class ObjectStore:
 
         self._check_open()
         return collect(self._directory, self._account)
+
+    def _claim_keys(self, prefix: str) -> Claim:
+        """Claim the keys that begin like that. Objects whose keys were claimed by a process that died meanwhile are deleted."""
+        folder = self._directory.fd
+        for name in names(folder):
+            if name.startswith(_CLAIM) and not is_held(folder, name):
+                self._delete_keys(name.removeprefix(_CLAIM))
+        return Claim(folder, _CLAIM + prefix)
+
+    def _delete_keys(self, prefix: str) -> None:
+        """Delete all objects whose keys begin like that, and the claim to them."""
+        for ref in self.refs():
+            if ref.name.startswith(f"key-{prefix}"):
+                with suppress(errors.ObjectNotFoundError):
+                    self.delete(ref)
+        remove(self._directory.fd, _CLAIM + prefix)
 
     # --- looking for them ----------------------------------------------------------------------------------------------
 
@@ -493,6 +539,14 @@ class ObjectStore:
 
 
 _STORES: "weakref.WeakSet[ObjectStore]" = weakref.WeakSet()
+_leaving = threading.Lock()
+
+
+def leave_all() -> None:
+    """Detach this process from all stores, before it ends without cleaning up otherwise."""
+    with _leaving:  # who comes second must not end the process before the first one is done
+        for store in list(_STORES):
+            store.close()
 
 
 def _before_fork() -> None:
@@ -501,6 +555,8 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
+    global _leaving
+    _leaving = threading.Lock()
     for store in list(_STORES):
         if not store.closed:
             store._after_fork()

@@ -5,26 +5,22 @@ wrote it before keeps its mapping: the next object of that size is written at th
 only while nobody views it, which an exclusive lock on its file proves.
 """
 
-import errno
 import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
 
 from fastser import errors
 from fastser._core.packed import Packed
 from fastser._core.shared import HEADER, SMALL, Mapping, lock, segment_header, unlock
 from fastser.store.account import Account, pages
-from fastser.store.directory import CREATE, OPEN, ROOT, Directory, names
+from fastser.store.directory import ROOT, Directory
+from fastser.store.files import CREATE, OPEN, exists, is_full, names, remove, write_all
 from fastser.store.spill import Spill
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _MAPPINGS_KEPT = 256  # each is an entry in the kernel's table for this process, of which there are 65,530
 _FREE_KEPT = 256  # free segments: who looks for one looks through them
-_PIECES = 1024  # IOV_MAX
 
 
 class Segment:
@@ -81,11 +77,16 @@ class Segments:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, name: str, frame: "Packed | memoryview", sealed_as: str | None = None) -> None:
-        """Write a frame and seal it."""
-        if frame.nbytes < SMALL:
-            self._write_small(name, bytes(frame), sealed_as or name)
-        else:
-            self._write_large(name, frame, sealed_as or name)
+        """Write a frame and seal it, in memory, or on disk if memory has no room for it."""
+        try:
+            if frame.nbytes < SMALL:
+                self._write_small(name, bytes(frame), sealed_as or name)
+            else:
+                self._write_large(name, frame, sealed_as or name)
+        except errors.StoreFullError:
+            if self._directory.spill is None:
+                raise
+            self._spill.write(sealed_as or name, frame, partial(self._refuse_if_taken, name))
 
     def _write_small(self, name: str, frame: bytes, sealed_as: str) -> None:
         size = pages(len(frame))
@@ -183,6 +184,13 @@ class Segments:
         fd = os.open(f"/proc/self/fd/{segment.fd}", os.O_RDWR)  # by its name, another thread may have removed it meanwhile
         mapping.replace(fd, shared=True)
         os.close(fd)
+
+    def trim(self) -> int:
+        """Give all free segments back; return how many bytes they had."""
+        with self._account as account:
+            before = account.used
+            self._reclaim(before)
+            return before - account.used
 
     # --- making and recycling, while the account is held ----------------------------------------------------------------
 
@@ -322,38 +330,3 @@ def copy_frame(frame: "Packed | memoryview", memory: memoryview) -> None:
         frame.write_into(memory)
     else:
         memory[: frame.nbytes] = frame
-
-
-def write_all(fd: int, pieces: list[memoryview], position: int = 0) -> None:
-    """Write pieces one after the other, from a position in a file on."""
-    done = 0
-    while done < len(pieces):
-        some = pieces[done : done + _PIECES]
-        written = os.pwritev(fd, some, position)
-        position += written
-        for piece in some:
-            if written < piece.nbytes:
-                pieces[done] = piece[written:]
-                break
-            written -= piece.nbytes
-            done += 1
-
-
-def exists(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def remove(folder: int, name: str) -> bool:
-    try:
-        os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

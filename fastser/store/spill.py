@@ -1,12 +1,16 @@
-"""Spilling: the objects that were not used for longest go to a directory on disk when the store is full."""
+"""Spilling: when the store is full, the objects that were not used for longest go to a directory on disk, or else the new one does."""
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from fastser import errors
-from fastser._core.shared import SMALL, lock
+from fastser._core.packed import Packed
+from fastser._core.shared import HEADER, SMALL, lock, segment_header
 from fastser.store.account import Account, pages
-from fastser.store.directory import CREATE, OPEN, Directory, directory_flags, names
+from fastser.store.directory import Directory
+from fastser.store.files import CREATE, OPEN, directory_flags, is_full, names, remove, write_all
 
 _UNFINISHED = "unfinished"
 
@@ -23,11 +27,8 @@ class Spill:
         account, folder = self._account, self._directory.spill
         if folder is None or size > account.capacity:
             raise errors.store_full(size, account.used - account.free, account.capacity, folder is not None)
-        turn = os.open(".", directory_flags(), dir_fd=folder)
-        try:
-            lock(turn, exclusive=True)  # one at a time, or all would spill for the same room
-            with suppress(FileNotFoundError):
-                os.unlink(_UNFINISHED, dir_fd=folder)
+        with self._turn(folder):
+            remove(folder, _UNFINISHED)
             missing = size - account.room
             spilled = 0
             for name in self._least_recently_used():
@@ -37,8 +38,35 @@ class Spill:
             if spilled < missing and not spilled:
                 with account:  # or the owner has closed it
                     raise errors.store_full(size, account.used - account.free, account.capacity, True)
+
+    @contextmanager
+    def _turn(self, folder: int) -> Iterator[None]:
+        """One at a time: all would spill for the same room, and there is one unfinished file."""
+        turn = os.open(".", directory_flags(), dir_fd=folder)
+        try:
+            lock(turn, exclusive=True)
+            yield
         finally:
             os.close(turn)
+
+    def write(self, name: str, frame: "Packed | memoryview", refuse_if_taken: Callable[[], None]) -> None:
+        """Put an object here at once, which memory has no room for."""
+        folder = self._directory.spill
+        assert folder is not None
+        large = frame.nbytes >= SMALL
+        with self._turn(folder):
+            out = self._open_unfinished(folder)
+            try:
+                write_all(out, [*frame.buffers()] if isinstance(frame, Packed) else [frame], HEADER if large else 0)
+                if large:
+                    os.pwrite(out, segment_header(name, frame.nbytes), 0)
+                with self._account:
+                    refuse_if_taken()
+                    os.rename(_UNFINISHED, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException as error:
+                self._give_up(folder, frame.nbytes, error)
+            finally:
+                os.close(out)
 
     def names(self) -> list[str]:
         """Of the objects that are spilled."""
@@ -79,22 +107,26 @@ class Spill:
             os.close(fd)
 
     def _copy(self, fd: int, size: int, folder: int) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(_UNFINISHED, dir_fd=folder)
-        try:
-            out = os.open(_UNFINISHED, CREATE, 0o600, dir_fd=folder)
-        except FileNotFoundError:
-            raise errors.store_closed(self._directory.name) from None
+        out = self._open_unfinished(folder)
         try:
             position = 0
             while position < size:
                 position += os.sendfile(out, fd, position, size - position)
-        except OSError as error:
-            with suppress(FileNotFoundError):
-                os.unlink(_UNFINISHED, dir_fd=folder)
-            raise errors.memory_full(str(self._directory.info["spill"]), size) from error
+        except BaseException as error:
+            self._give_up(folder, size, error)
         finally:
             os.close(out)
+
+    def _open_unfinished(self, folder: int) -> int:
+        remove(folder, _UNFINISHED)
+        try:
+            return os.open(_UNFINISHED, CREATE, 0o600, dir_fd=folder)
+        except FileNotFoundError:
+            raise errors.store_closed(self._directory.name) from None
+
+    def _give_up(self, folder: int, size: int, error: BaseException) -> NoReturn:
+        remove(folder, _UNFINISHED)
+        raise errors.memory_full(str(self._directory.info["spill"]), size) if is_full(error) else error
 
     def _is_sealed(self, name: str, fd: int) -> bool:
         """Whether it is still the file of this object that is open."""

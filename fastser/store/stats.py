@@ -38,6 +38,7 @@ class StoreStats:
     name: str
     id: str
     owner: int  # the process that created it
+    owner_lives: bool
     capacity: int
     used: int  # bytes of memory, those of free segments included
     free: int  # bytes of segments of deleted objects, which wait for new ones or are still viewed
@@ -66,6 +67,7 @@ def collect(directory: Directory, account: Account) -> StoreStats:
         name=directory.name,
         id=info["id"],
         owner=info["owner"],
+        owner_lives=directory.owner_lives(),
         capacity=account.capacity,
         used=used,
         free=free,
