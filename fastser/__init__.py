@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from fastser import interpreter  # first: it refuses those that NumPy cannot be loaded in
 from fastser._core.arrow_data import ArrowData
-from fastser._core.loads import loads
+from fastser._core.loads import loads, requirements
 from fastser._core.loads_many import loads_many
 from fastser._core.dumps import dumps, pack
-from fastser._core.packed import Packed
+from fastser._core.packed import Packed, frame_length
 from fastser._core.packed_rows import PackedRows, pack_many
 from fastser._core.tables import to_arrow
 from fastser._core.from_arrow import from_arrow
+from fastser.allow import STANDARD
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import (
     DecodeError,
@@ -56,6 +57,7 @@ __all__ = [
     "ObjectStore",
     "Packed",
     "PackedRows",
+    "STANDARD",
     "Serializer",
     "StoreClosedError",
     "StoreError",
@@ -68,6 +70,7 @@ __all__ = [
     "dump",
     "dumps",
     "explain",
+    "frame_length",
     "from_arrow",
     "load",
     "loads",
@@ -75,6 +78,7 @@ __all__ = [
     "pack",
     "pack_many",
     "register",
+    "requirements",
     "to_arrow",
 ]
 

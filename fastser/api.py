@@ -380,7 +380,7 @@ class Serializer:
     _hooks: hooks.Hooks | None = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.allow, Iterable) and not isinstance(self.allow, str):
+        if isinstance(self.allow, Iterable) and not isinstance(self.allow, (str, frozenset)):
             object.__setattr__(self, "allow", tuple(self.allow))
         self.loads(self.dumps(None))  # a wrong option is refused here, in the words of the function it is for
 

@@ -348,8 +348,59 @@ def missing_hook(name: str, offset: int | str) -> DecodeError:
     return DecodeError(f"expected a hook registered as {shorten(name)!r}, which is needed {_place(offset)}, found none: register it before loading")
 
 
-def unsafe(what: str, offset: int | str) -> UnsafeDataError:
-    return UnsafeDataError(f"safe=True, but {shorten(what)} {_place(offset)} would be needed to load this frame: load it without safe only if you trust where it comes from")
+def unsafe(what: str, offset: int | str, remedy: str) -> UnsafeDataError:
+    """`remedy`: what its reader or its writer can do, never to trust it."""
+    return UnsafeDataError(f"safe=True, but {shorten(what)} {_place(offset)} would be needed to load this frame: {remedy}")
+
+
+def changed(what: str, offset: int | str) -> UnsafeDataError:
+    """Between the look at a frame and its reading."""
+    return unsafe(what, offset, "it was not there when the frame was looked at, so the memory of the frame was changed meanwhile")
+
+
+IS_STANDARD = "it is one of those that allow=fastser.STANDARD lets be made"
+NOT_ALLOWED = "if it is a class whose objects a frame may make, put it into allow (fastser.requirements tells all that a frame needs)"
+NO_DATA = "no allow lets a frame have it, since it is no class: send what it is made of"
+HOOK_OF_USERS = "hooks that are registered may do anything, and are not called: send what it is made of"
+BY_VALUE = 'it goes by value, as code: dump it with fallback="pickle", and it goes by its name'
+LOCAL_CLASS = "goes by value, as code, since no name leads to it", "define it in a module, and dump its objects there"
+NO_CLASS = "is no class", "allow takes classes, and names of fastser.STANDARD"
+SEND_PARTS = "send what its objects are made of, and make them from that, or let the class be its fields alone"
+
+
+def is_called(name: str) -> str:
+    """In place of a remedy: a class that may be made in another way than the frame asks for."""
+    return f"{name} is in allow, but is made by calling it in this frame, which would run code of its own: {SEND_PARTS}"
+
+
+def not_fields(name: str) -> str:
+    return f"{name} is in allow, but is not made of fields: the frame was made by another definition of it"
+
+
+def cannot_allow(name: str, reason: str, remedy: str) -> ValueError:
+    return ValueError(f"{name} is in allow, but {reason}: {remedy}")
+
+
+def not_there(name: str, reason: object) -> ValueError:
+    return ValueError(f"{name} is in allow, but is not there ({_reason(reason)}): expected the full name of a class")
+
+
+def allow_without_safe() -> ValueError:
+    return ValueError("allow is given, but not safe=True: without it a frame may make anything")
+
+
+def unfit(expected: str, found: object) -> TypeError:
+    """Of what a frame gives to what makes an object; nothing that is found is asked for its repr."""
+    what = repr(shorten(found)) if type(found) is str else tuple_or_type(found)
+    return TypeError(f"expected {expected}, found {what}")
+
+
+def too_long(what: str, limit: int, unit: str, found: int) -> ValueError:
+    return ValueError(f"expected {what} of at most {limit} {unit}, found {found}")
+
+
+def no_member(enum: str, value: object) -> ValueError:
+    return ValueError(f"{reprlib.repr(value)} is not the value of a member of {enum}")
 
 
 def not_readable(found: object) -> TypeError:

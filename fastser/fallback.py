@@ -122,18 +122,24 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("ROWS", "a named tuple")
     obstacle = _customised(cls)
     if obstacle is None:
-        slots: dict[str, Any] = {}
-        for base in reversed(cls.__mro__):
-            for name, value in vars(base).copy().items():  # other threads may change it
-                if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
-                    slots[name] = value
-        size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
-        if cls.__basicsize__ == size and not cls.__itemsize__:
+        slots = slots_alone(cls)
+        if slots is not None:
             return Plan("FIELDS", "the default object protocol", tuple(slots.items()), cls.__dictoffset__ != 0)
         obstacle = "its instances hold more than fields"
     if all(_is_default(cls, name) for name in _OWN_PROTOCOL) and (hook := exchanged(cls)) is not None:
         return Plan("HOOK", f"built in as {hook.name!r}", hook=hook)
     return Plan("REDUCE", obstacle)
+
+
+def slots_alone(cls: type) -> dict[str, Any] | None:
+    """The slots of a class, those of bases first; None where its instances hold more than slots and a dict."""
+    slots: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).copy().items():  # other threads may change it
+            if isinstance(value, types.MemberDescriptorType) and value.__objclass__ is base and value.__name__ == name:
+                slots[name] = value
+    size = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
+    return slots if cls.__basicsize__ == size and not cls.__itemsize__ else None
 
 
 def declined(plan: Plan, cls: type) -> Plan:
@@ -352,7 +358,7 @@ def of_enum(member: Any, reduced: Any) -> Any:
     if type(reduced) is not tuple or len(reduced) != 2 or reduced[0] is not cls or type(reduced[1]) is not tuple or len(reduced[1]) != 1:
         return reduced
     value = reduced[1][0]
-    if type(value) in _ORDERED or (type(value) is tuple and _ORDERED.issuperset(map(type, value))):
+    if type(value) in ORDERED or (type(value) is tuple and ORDERED.issuperset(map(type, value))):
         return reduced
     name = getattr(member, "_name_", None)
     return (getattr, (cls, name)) if type(name) is str and cls.__members__.get(name) is member else reduced
@@ -412,8 +418,8 @@ def _of_dataclasses(one: Any, name: str) -> Any:
     return name if getattr(dataclasses, name) is one else (getattr, (dataclasses, name))
 
 
-_ORDERED = frozenset([str, bytes, int, float, bool, type(None), complex, decimal.Decimal, uuid.UUID])
-_ORDERED |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
+ORDERED = frozenset([str, bytes, int, float, bool, type(None), complex, decimal.Decimal, uuid.UUID])
+ORDERED |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 
 
 def in_order(members: list[Any]) -> list[Any]:
@@ -426,7 +432,7 @@ def in_order(members: list[Any]) -> list[Any]:
 
 def _place_in_order(member: Any) -> tuple[str, Any]:
     kind = type(member)
-    if kind in _ORDERED:
+    if kind in ORDERED:
         return kind.__name__, member if kind is str else text_of(member)
     if kind is tuple:
         return "tuple", tuple(map(_place_in_order, member))

@@ -25,7 +25,7 @@ from fastser._core.arrow_data import ArrowData
 MAPPINGS: tuple[type, ...] = tuple(getattr(builtins, name) for name in ("dict", "frozendict") if hasattr(builtins, name))
 
 # What the core packs before any hook is looked for.
-_NATIVE: frozenset[type] = frozenset(
+NATIVE: frozenset[type] = frozenset(
     [type(None), type(...), type(NotImplemented), bool, int, float, complex, str, bytes, bytearray]
     + [list, tuple, *MAPPINGS, set, frozenset, range, slice, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, UUID]
     + [np.ndarray, np.record, ArrowData]
@@ -120,7 +120,7 @@ class Hooks:
         """
         if not issubclass(type(cls), type):  # list[int] says that it is an instance of type, up to Python 3.10
             raise errors.bad_option("cls", "a class", cls)
-        if cls in _NATIVE:
+        if cls in NATIVE:
             raise errors.cannot_hook(class_name(cls))
         for role, function in (("encode", encode), ("decode", decode)):
             if not callable(function):

@@ -1,10 +1,12 @@
 """What a frame would run: read with ``safe=True`` it is rebuilt once with stand-ins, and those are looked at, before anything happens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fastser import errors, fallback, locate
-from fastser.hooks import Hook, built_in, built_in_named, class_name
+from fastser.allow import STANDARD, Allowed
+from fastser.hooks import INTEGRATIONS, Hook, built_in_named
+from fastser.standard import HOOKS
 
 _INSTANCE = "an instance"
 
@@ -24,16 +26,31 @@ class StandIn:
         Module and name, of what is found by them.
     hook : str, optional
         The name of a hook that decodes it.
+    called : bool
+        Of what is found by name: whether it was read as what makes something, and not as an object.
+    made : int
+        Of what a call makes: the sum of its parts, as the frame has it.
     """
 
-    __slots__ = ("what", "place", "cls", "reference", "hook", "parts")
+    __slots__ = ("what", "place", "cls", "reference", "hook", "called", "made", "parts")
 
-    def __init__(self, what: str, place: str, cls: Any = None, reference: tuple[str, str] | None = None, hook: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        place: str,
+        cls: Any = None,
+        reference: tuple[str, str] | None = None,
+        hook: str | None = None,
+        called: bool = False,
+        made: int = 0,
+    ) -> None:
         self.what = what
         self.place = place
         self.cls = cls
         self.reference = reference
         self.hook = hook
+        self.called = called
+        self.made = made
         self.parts: list[tuple[Any, Any]] = []  # names or places, and what lies there
 
     def __str__(self) -> str:
@@ -46,30 +63,8 @@ class StandIn:
         return errors.shorten(str(self if self.cls is None else self.cls))
 
 
-def names(allow: Iterable[type | str]) -> dict[str, type | None]:
-    """Return the names of what may be rebuilt from fields, with the classes where they were given.
-
-    Raises
-    ------
-    TypeError
-        There is something else than classes and names among them.
-    """
-    if isinstance(allow, (str, bytes)) or not isinstance(allow, Iterable):
-        raise errors.bad_option("allow", "a sequence of classes and their full names", allow)
-    allowed: dict[str, type | None] = {}
-    for entry in allow:
-        # list[int] says that it is an instance of type, up to Python 3.10.
-        if isinstance(entry, type) and issubclass(type(entry), type):
-            allowed[class_name(entry)] = entry
-        elif type(entry) is str and "." in entry and all(part.isidentifier() for part in entry.split(".")):
-            allowed.setdefault(entry)
-        else:
-            raise errors.bad_option("allow", "a sequence of classes and their full names", entry)
-    return allowed
-
-
-def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> dict[str, type | Hook]:
-    """Return the classes and built-in hooks, by name, that a frame needs, or refuse it.
+def check(root: Any, found: list[StandIn], allowed: Allowed) -> dict[str | int, Any]:
+    """Return what a frame needs, or refuse it.
 
     Parameters
     ----------
@@ -77,25 +72,23 @@ def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> d
         What was read, with stand-ins.
     found : list of StandIn
         All of them, in the order of the frame.
-    allowed : dict
-        What `names` returned.
+    allowed : Allowed
+
+    Returns
+    -------
+    dict
+        By names, what is found by them, and the hooks that are built in. By the addresses of what is found, how it is made.
 
     Raises
     ------
     UnsafeDataError
-        Something else than the fields of these classes, or the hook that is built in for one, is needed.
+        Something else is needed.
     """
-    hooks = {hook.name for cls in allowed.values() if cls is not None and (hook := built_in(cls)) is not None}
     for part in found:
-        if part.reference:
-            is_allowed = str(part) in allowed
-        elif part.hook is not None:
-            is_allowed = part.hook in hooks or part.hook in allowed
-        else:
-            is_allowed = part.what == _INSTANCE and isinstance(part.cls, StandIn) and part.cls.reference is not None
-        if not is_allowed:
-            raise errors.unsafe(str(part), _path(root, part) or part.place)
-    classes: dict[str, type | Hook] = {}
+        remedy = _obstacle(part, allowed)
+        if remedy is not None:
+            raise errors.unsafe(str(part), _path(root, part) or part.place, remedy)
+    needed: dict[str | int, Any] = {}
     for part in found:
         if part.hook is not None:
             # What users register may do anything; what is built in makes objects of that class alone.
@@ -104,21 +97,75 @@ def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> d
             except ImportError as error:
                 raise errors.cannot_find(*part.hook.rpartition(".")[::2], error, part.place) from error
             if hook is None:
-                raise errors.unsafe(str(part), _path(root, part) or part.place)
-            classes[str(part)] = hook
-        elif part.reference:
-            cls = allowed[str(part)]
-            if cls is None:
-                try:
-                    cls = fallback.resolve(*part.reference)
-                except Exception as error:
-                    raise errors.cannot_find(*part.reference, error, part.place) from error
-            if not isinstance(cls, type):
-                raise errors.unsafe(f"{part}, which is no class,", _path(root, part) or part.place)
-            classes[str(part)] = cls
-        elif fallback.protocol_plan(classes[str(part.cls)]).kind not in ("FIELDS", "ROWS"):
-            raise errors.unsafe(f"more of {part.cls} than its fields", _path(root, part) or part.place)
-    return classes
+                raise errors.unsafe(str(part), _path(root, part) or part.place, errors.HOOK_OF_USERS)
+            needed[str(part)] = _checking(hook)
+        elif part.reference is not None and str(part) not in needed:
+            try:
+                way = allowed.ways[str(part)].ready()
+            except Exception as error:
+                raise errors.cannot_find(*part.reference, error, part.place) from error
+            needed[str(part)] = way.found
+            needed[id(way.found)] = way
+    for part in found:
+        if part.what == _INSTANCE and fallback.protocol_plan(needed[str(part.cls)]).kind not in ("FIELDS", "ROWS"):
+            raise errors.unsafe(f"more of {part.cls} than its fields", _path(root, part) or part.place, errors.not_fields(str(part.cls)))
+    return needed
+
+
+def _obstacle(part: StandIn, allowed: Allowed) -> str | None:
+    """Why a part is not allowed, with what to do; None where it is."""
+    if part.hook is not None:
+        if part.hook in allowed.hooks:
+            return None
+        return errors.IS_STANDARD if part.hook in STANDARD else errors.HOOK_OF_USERS if not _is_built_in(part.hook) else errors.NOT_ALLOWED
+    if part.reference is not None:
+        way = allowed.ways.get(str(part))
+        if way is not None:
+            return None if way.value or part.called else errors.NO_DATA
+        if part.reference[0].partition(".")[0] == "fastser" and str(part) not in STANDARD:
+            return errors.BY_VALUE
+        return errors.IS_STANDARD if str(part) in STANDARD else errors.NOT_ALLOWED
+    if not isinstance(part.cls, StandIn) or part.cls.reference is None:
+        return errors.NO_DATA
+    way = allowed.ways.get(str(part.cls))
+    if way is None:
+        return _obstacle(part.cls, allowed)
+    if part.what == _INSTANCE:
+        return None if way.fields else errors.not_fields(str(part.cls))
+    return None if way.takes(part.made) else errors.is_called(str(part.cls))
+
+
+def _checking(hook: Hook) -> Hook:
+    """The hook, with a look at what it is given."""
+    _, check = HOOKS.get(hook.name, ("", None))
+
+    def decode(payload: Any) -> Any:
+        check(payload)  # type: ignore[misc]
+        return hook.decode(payload)
+
+    return hook if check is None else hook._replace(decode=decode)
+
+
+def _is_built_in(hook: str) -> bool:
+    return hook.partition(".")[0] in INTEGRATIONS
+
+
+def requirements(found: list[StandIn]) -> dict[str, tuple[str, ...]]:
+    """The names among stand-ins, and how each is used."""
+    uses: dict[str, set[str]] = {}
+    for part in found:
+        if part.hook is not None:
+            uses.setdefault(part.hook, set()).add("hook")
+        elif part.reference is not None:
+            if not part.called:
+                uses.setdefault(str(part), set()).add("value")
+        elif isinstance(part.cls, StandIn) and part.cls.reference is not None:
+            uses.setdefault(str(part.cls), set()).add("fields" if part.what == _INSTANCE else "call")
+    for part in found:  # those that nothing was made by after all
+        if part.reference is not None:
+            uses.setdefault(str(part), {"call"})
+    made = {"fields", "call"}
+    return {name: tuple(sorted(uses[name] & made or uses[name])) for name in sorted(uses)}
 
 
 def _path(root: Any, target: StandIn) -> str | None:

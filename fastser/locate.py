@@ -17,7 +17,7 @@ import numpy as np
 
 from fastser import fallback
 from fastser.errors import type_name
-from fastser.hooks import _NATIVE, MAPPINGS, PROCESS, Hooks
+from fastser.hooks import NATIVE, MAPPINGS, PROCESS, Hooks
 
 _KEY_LIMIT = 40
 # Of reducers and hooks, which can go on making objects without end: within each other, and in one search.
@@ -409,7 +409,7 @@ _WALKS: dict[int, Callable[[Any], Iterator[Part]]] = {
 }
 
 # What no plan is asked for: it has the parts that _WALKS tells, or none.
-NATIVES = frozenset(map(id, _NATIVE | {pickle.PickleBuffer}))
+NATIVES = frozenset(map(id, NATIVE | {pickle.PickleBuffer}))
 
 
 # --- words -------------------------------------------------------------------------------------------------------------

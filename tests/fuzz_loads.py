@@ -1033,7 +1033,7 @@ def load(fastser, frame, rng, *, calls=False):
     safe = len(frame) < 6 or bool(frame[5] & frames.FOREIGN) or rng.random() < 0.8
     allow = FIELDS if safe and rng.random() < 0.7 else ()
     try:
-        value = fastser.loads(data, safe=safe and not calls, allow=allow, max_depth=rng.choice((3, 100, 1000, 10**6)))
+        value = fastser.loads(data, safe=safe and not calls, allow=() if calls else allow, max_depth=rng.choice((3, 100, 1000, 10**6)))
     except (fastser.DecodeError, fastser.DepthError):
         return
     try:

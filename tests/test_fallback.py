@@ -323,10 +323,10 @@ FIRST = "This object exceeds the maximum recursion depth. It may contain itself 
             "malformed frame at offset 20: it claims 1000000000000 items, but its bytes can back only 80",
         ),
         (
-            errors.unsafe("a pickled object", "column tags, position 9"),
+            errors.unsafe("a pickled object", "column tags, position 9", errors.NO_DATA),
             errors.UnsafeDataError,
             "safe=True, but a pickled object at column tags, position 9 would be needed to load this frame: "
-            "load it without safe only if you trust where it comes from",
+            "no allow lets a frame have it, since it is no class: send what it is made of",
         ),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",

@@ -12,8 +12,11 @@ from fastser._core.keys cimport new_key
 from fastser._core.plans cimport *
 from fastser._core.references cimport number, set_number
 from fastser._core.slots cimport new_reference, replace_slot
+from fastser._core.tags cimport TAG_GLOBAL
 
 from fastser import errors as _errors, fallback as _fallback, inspection as _inspection
+
+cdef object _missing = object()
 
 cdef extern from "Python.h":
     bint PyFunction_Check(PyObject* o) noexcept
@@ -36,7 +39,9 @@ cdef PyObject* read_callable(Decoder* d) except NULL:
     # Its number is taken before those of the callables that it needs.
     place = fastser_list_size(d.callables)
     (<list> d.callables).append(None)
+    d.calling = d.at < d.end and d.at[0] == TAG_GLOBAL
     o = d.walk_value(d)
+    d.calling = 0
     (<list> d.callables)[place] = <object> o
     fastser_decref(o)
     if d.inspect == NULL and not PyCallable_Check(<object> o):
@@ -54,12 +59,28 @@ cdef ClassPlan class_plan(Decoder* d, PyObject* cls):
 
 cdef int refuse(Decoder* d, PyObject* cls) except -1:
     if d.allowed != NULL:
-        raise _errors.unsafe(f"more of {_errors.class_name(<object> cls)} than its fields", f"tag {d.at - d.view.tags}")
+        raise _errors.changed(f"more of {_errors.class_name(<object> cls)} than its fields", f"tag {d.at - d.view.tags}")
     return 0
 
 
-cdef object stand_in(Decoder* d, object what, PyObject* cls, object hook=None):
-    return noted(d, _inspection.StandIn(what, f"tag {d.at - d.view.tags}", <object> cls if cls != NULL else None, None, hook))
+cdef int check_fields(Decoder* d, PyObject* cls) except -1:
+    cdef object way
+    if d.allowed != NULL:
+        way = (<dict> d.allowed).get(<size_t> cls)
+        if way is None or not way.fields:
+            refuse(d, cls)
+    return 0
+
+
+cdef object way_of(Decoder* d, object call, uint64_t parts):
+    cdef object way = (<dict> d.allowed).get(<size_t> <PyObject*> call)
+    if way is None or not way.takes(parts):
+        raise _errors.changed("a call", f"tag {d.at - d.view.tags}")
+    return way
+
+
+cdef object stand_in(Decoder* d, object what, PyObject* cls, object hook=None, uint64_t parts=0):
+    return noted(d, _inspection.StandIn(what, f"tag {d.at - d.view.tags}", <object> cls if cls != NULL else None, None, hook, False, parts))
 
 
 cdef object noted(Decoder* d, object part):
@@ -98,7 +119,9 @@ cdef object found(Decoder* d, object module, object name):
 cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef Py_ssize_t i, first = number(d, n), size = 0
     cdef const char* text
-    cdef object module, name, o
+    cdef object module, name, o, way
+    cdef bint calling = d.calling
+    d.calling = 0
     if not d.foreign:
         return bad(d, "the header to announce classes", "one")
     for i in range(n):
@@ -109,11 +132,15 @@ cdef int rebuild_globals(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         d.text += 2
         if d.inspect:
             o = noted(d, _inspection.StandIn(
-                f"{module}.{name}" if name else module, f"tag {d.at - d.view.tags}", None, (module, name)))
+                f"{module}.{name}" if name else module, f"tag {d.at - d.view.tags}", None, (module, name), None, calling))
         elif d.allowed != NULL:
-            o = (<dict> d.allowed).get(f"{module}.{name}")
-            if o is None:
-                raise _errors.unsafe(f"{module}.{name}", f"tag {d.at - d.view.tags}")
+            o = (<dict> d.allowed).get(f"{module}.{name}", _missing)
+            way = (<dict> d.allowed).get(<size_t> <PyObject*> o)
+            if way is None or not (way.value or calling):
+                raise _errors.changed(f"{module}.{name}", f"tag {d.at - d.view.tags}")
+            if not way.value:    # what only makes others is no object of the frame: no reference leads to it
+                out[i] = new_reference(o)
+                continue
         else:
             o = found(d, module, name)
         out[i] = new_reference(o)

@@ -59,7 +59,8 @@ cdef struct Decoder:
     PyObject* dtypes          # a list, or NULL; strong
     PyObject* callables       # a list of classes and other callables, or NULL; strong
     PyObject* found           # the name of the last object that was found by its name and is no class, or NULL; strong
-    PyObject* allowed         # names of classes to the classes, what safe=True may rebuild; NULL: everything; borrowed
+    PyObject* allowed         # what safe=True may rebuild, see inspection.check; NULL: everything; borrowed
+    int calling               # what is read next is found by its name, and makes something
     PyObject* hooks           # a dict of names to hooks; borrowed
     PyObject* inspect         # a list of stand-ins for what would run Python code, which are all that is made; or NULL; borrowed
     # Whose memory it is, and what is to be written to: see the table in docs/writable.md.
@@ -100,6 +101,7 @@ cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     d.dtypes = NULL
     d.callables = NULL
     d.found = NULL
+    d.calling = 0
     d.open = NULL
     d.hashing = NULL
     d.shapes.data = NULL

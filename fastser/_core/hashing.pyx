@@ -56,13 +56,18 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
     cdef MemoEntry* entry
     cdef uint64_t size = 1
     cdef Py_ssize_t i
-    cdef object member
+    cdef object member, members = None
     cdef ClassPlan plan = None
     if not holds_hashed(o, t):
-        if d.allowed != NULL and d.hashing.through_instances:
-            plan = known_plan(t)
-        if plan is None or plan.kind != PLAN_FIELDS or plan.hashes_address:
+        if d.allowed == NULL or not d.hashing.through_instances:
             return 1
+        plan = known_plan(t)
+        if plan is None or plan.kind != PLAN_FIELDS or plan.hashes_address:
+            way = (<dict> d.allowed).get(<size_t> t)
+            if way is None or not way.looks_inside:
+                return 1
+            plan = None
+            members = way.parts_of(<object> o)
     if depth > d.max_depth or fastser_stack_short(d.stack_limit):
         bad(d, "a key that can be hashed", "a deeper one")
     entry = memo_entry(&d.hashing.sizes, o)
@@ -70,18 +75,18 @@ cdef uint64_t unfolded(Decoder* d, PyObject* o, Py_ssize_t depth) except 0:
         raise MemoryError()
     if entry.value > 0:
         return entry.value
-    if entry.value == 0 and plan is not None:
+    if entry.value == 0 and (plan is not None or members is not None):
         return 1    # Python code knows a limit
     if entry.value == 0:
         bad(d, "a key that can be hashed", "one that contains itself")
     entry.value = 0    # on the path
     fastser_incref(o)  # or its address might come to stand for another
-    if fastser_is_tuple(o):
+    if members is None and fastser_is_tuple(o):
         for i in range(fastser_tuple_size(o)):
             size += unfolded(d, fastser_tuple_items(o)[i], depth + 1)
             size = min(size, d.hashing.left + 1)
     else:
-        for member in hashed_members(o, plan):
+        for member in hashed_members(o, plan) if members is None else members:
             size += unfolded(d, <PyObject*> member, depth + 1)
             size = min(size, d.hashing.left + 1)
     entry = memo_entry(&d.hashing.sizes, o)

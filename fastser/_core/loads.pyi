@@ -25,3 +25,8 @@ def loads_private(
     max_depth: int = 1000,
     hooks: Hooks | None = None,
 ) -> Any: ...
+def requirements(
+    data: Buffer | ArrowArrayExportable | ArrowStreamExportable,
+    *,
+    max_depth: int = 1000,
+) -> dict[str, tuple[str, ...]]: ...

@@ -22,7 +22,7 @@ from fastser._core.row_source cimport exports_rows, only_row
 from fastser._core.stack cimport fastser_stack_limit
 from fastser._core.tags cimport BODY_ALIGNMENT, FLAG_FOREIGN, FLAG_REFS
 
-from fastser import errors as _errors, hooks as _hooks, inspection as _inspection
+from fastser import allow as _allow, errors as _errors, hooks as _hooks, inspection as _inspection
 
 cnp.import_array()
 fastser_plain_import()
@@ -30,7 +30,7 @@ fastser_plain_import()
 cdef dict _process_hooks = _hooks.PROCESS.by_name
 cdef object _Hooks = _hooks.Hooks
 cdef tuple _nothing = ()
-cdef dict _allow_nothing = {}
+cdef object _allow_nothing = _allow.allowed(())
 
 
 # The same functions, called without a look at the exception: entering a try block costs as much as
@@ -169,8 +169,13 @@ cdef object decode_row(RowBatch batch, int64_t index, Options* options):
         view_release(&d.view, NULL)
 
 
-cdef dict names_of(object allow):
-    return _inspection.names(allow) if allow is not _nothing else _allow_nothing
+cdef object allowed_of(object allow, bint safe):
+    if allow is _nothing:
+        return _allow_nothing
+    allowed = _allow.allowed(allow)
+    if not safe and allowed is not _allow_nothing:
+        raise _errors.allow_without_safe()
+    return allowed
 
 
 cdef dict hooks_of(object hooks):
@@ -191,7 +196,7 @@ cdef int writable_of(object writable) except -1:
     raise _errors.bad_option("writable", "None, True or False", writable)
 
 
-cdef Options options_of(int writable, bint safe, Py_ssize_t max_depth, dict allow, dict hooks) noexcept:
+cdef Options options_of(int writable, bint safe, Py_ssize_t max_depth, object allow, dict hooks) noexcept:
     cdef Options options
     options.writable = writable
     options.safe = safe
@@ -228,8 +233,8 @@ def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_dept
         once, so that everything can be written to and nothing keeps ``data``.  False copies none, and none can be written to.
     safe : bool
         Refuse what would import or call, before anything of it happens.
-    allow : sequence of classes and names ("package.module.Name")
-        With ``safe=True``: classes whose objects may be rebuilt all the same, from their fields alone.
+    allow : iterable of classes and names ("package.module.Name"), such as `STANDARD`
+        With ``safe=True``: classes whose objects may be made all the same, in ways that run nothing of the frame's choosing.
     max_depth : int
         How many containers and instances may lie within each other.
     hooks : Hooks, optional
@@ -244,7 +249,9 @@ def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_dept
     DecodeError
         The bytes are not one whole frame; the message tells what was expected, what was found and where.
     UnsafeDataError
-        With safe=True, a part would have to be imported or called; the message tells which, and its path.
+        With safe=True, a part would have to be imported or called; the message tells which, its path, and what to do.
+    ValueError
+        A class in ``allow`` cannot be allowed, or a name there does not exist; or ``allow`` is given without safe=True.
     DepthError
         The object is nested deeper than max_depth, or than this thread's stack allows.
 
@@ -254,15 +261,21 @@ def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_dept
     >>> fastser.loads(fastser.dumps((1, "a")))
     (1, 'a')
     """
-    cdef dict names = names_of(allow), by_name = hooks_of(hooks)
-    cdef Options options = options_of(writable_of(writable), safe, max_depth, names, by_name)
+    cdef dict by_name = hooks_of(hooks)
+    cdef object allowed = allowed_of(allow, safe)
+    cdef Options options = options_of(writable_of(writable), safe, max_depth, allowed, by_name)
+    return decode_any(data, &options)
+
+
+cdef object decode_any(object data, Options* options):
+    """What a frame, a Packed or a row holds."""
     cdef Source source
     if type(data) is bytes:
         source = Source(<PyObject*> data, NULL, False)
         return taken(decode_frame(
-            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), &source, &options))
+            fastser_bytes_data(<PyObject*> data), fastser_bytes_size(<PyObject*> data), &source, options))
     if type(data) is Packed:
-        return decode_packed(<Packed> data, &options)
+        return decode_packed(<Packed> data, options)
     try:
         view = memoryview(data)
     except TypeError:
@@ -270,9 +283,54 @@ def loads(data, *, writable=None, bint safe=False, allow=(), Py_ssize_t max_dept
             raise _errors.not_readable(data) from None
         view = None
     if view is None:
-        return decode_row(only_row(data), 0, &options)
+        return decode_row(only_row(data), 0, options)
     source = Source(<PyObject*> view, NULL, not view.readonly)
-    return decode_buffer(view, &source, &options)
+    return decode_buffer(view, &source, options)
+
+
+def requirements(data, *, Py_ssize_t max_depth=1000):
+    """The names that a frame asks its reader for, and what for, without importing or calling anything.
+
+    Parameters
+    ----------
+    data, max_depth
+        As for `loads`.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        The names in order, each with the ways in which the frame uses it:
+
+        - ``"fields"``: a class whose objects are made from their fields;
+        - ``"call"``: a class or function that is called to make something;
+        - ``"value"``: a class, function or module that is in the data itself, and nothing is made by it;
+        - ``"hook"``: a hook, built in or registered.
+
+        Empty for plain data, which is loaded with ``safe=True`` as it is. Names that begin with ``fastser.by_value`` make what goes
+        by value: functions and classes that the frame carries as code.
+
+    Raises
+    ------
+    DecodeError, DepthError
+        As `loads` does, for what is no whole frame.
+
+    Notes
+    -----
+    It takes about the time and the memory that loading plain data of this size does. What it returns is what the frame says: it
+    may not exist. ``set(fastser.requirements(data)) - fastser.STANDARD`` is what is left to be put into `allow`.
+
+    Examples
+    --------
+    >>> import fractions
+    >>> import fastser
+    >>> fastser.requirements(fastser.dumps({"a": fractions.Fraction(1, 3), "b": int}))
+    {'builtins.int': ('value',), 'fractions.Fraction': ('call',)}
+    """
+    cdef list found = []
+    cdef Options options = options_of(WRITABLE_BY_RULE, True, max_depth, _allow_nothing, _process_hooks)
+    options.inspect = <PyObject*> found
+    decode_any(data, &options)
+    return _inspection.requirements(found)
 
 
 def loads_private(data, *, bint readonly, writable=None, bint safe=False, allow=(), Py_ssize_t max_depth=1000, hooks=None):
@@ -287,8 +345,9 @@ def loads_private(data, *, bint readonly, writable=None, bint safe=False, allow=
     writable, safe, allow, max_depth, hooks
         As for `loads`.
     """
-    cdef dict names = names_of(allow), by_name = hooks_of(hooks)
-    cdef Options options = options_of(writable_of(writable), safe, max_depth, names, by_name)
+    cdef dict by_name = hooks_of(hooks)
+    cdef object allowed = allowed_of(allow, safe)
+    cdef Options options = options_of(writable_of(writable), safe, max_depth, allowed, by_name)
     cdef Source source
     private = memoryview(data)
     view = private.toreadonly() if readonly else private

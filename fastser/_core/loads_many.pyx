@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastser import errors
 from fastser._core.arrow_in cimport RowBatch
-from fastser._core.loads cimport Options, decode_row, hooks_of, names_of, options_of, writable_of
+from fastser._core.loads cimport Options, allowed_of, decode_row, hooks_of, options_of, writable_of
 from fastser._core.row_source cimport RowSource, exports_rows, open_rows
 
 
@@ -23,7 +23,7 @@ cdef class RowObjects:
     cdef int writable                # WRITABLE_...
     cdef bint safe
     cdef Py_ssize_t max_depth
-    cdef dict allow
+    cdef object allow
     cdef dict hooks
 
     def __iter__(self):
@@ -111,7 +111,7 @@ def loads_many(table, *, column=None, writable=None, bint safe=False, allow=(), 
     self.writable = writable_of(writable)
     self.safe = safe
     self.max_depth = max_depth
-    self.allow = names_of(allow)
+    self.allow = allowed_of(allow, safe)
     self.hooks = hooks_of(hooks)
     if exports_rows(table):
         self.producers = iter(())

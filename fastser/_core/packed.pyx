@@ -188,7 +188,9 @@ cdef object frame_error(int status, const char* data, Py_ssize_t size):
 
 
 def frame_length(start):
-    """The length in bytes of the frame that begins with ``start``.
+    """The length in bytes of the frame that begins with ``start``: how much there is to read.
+
+    It is what the header says, which may be anything up to 2**63 - 1: look at it before you set aside that much.
 
     Parameters
     ----------
@@ -207,9 +209,8 @@ def frame_length(start):
     Examples
     --------
     >>> import fastser
-    >>> from fastser._core.packed import frame_length
     >>> frame = fastser.dumps([1, 2, 3])
-    >>> frame_length(frame[:16]) == len(frame)
+    >>> fastser.frame_length(frame[:16]) == len(frame)
     True
     """
     cdef uint64_t total = 0

@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from fastser._core.array_views cimport lent_memory, memory_of
 from fastser._core.arrays cimport fastser_plain_import
 from fastser._core.bodies cimport BodyRead, read_body
-from fastser._core.callables cimport read_callable, stand_in
+from fastser._core.callables cimport read_callable, stand_in, way_of
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read_varint, unbacked
 from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
@@ -130,12 +130,16 @@ cdef object read_tuple(Decoder* d):
             fastser_decref(slots[i])
 
 
-cdef PyObject* apply(Decoder* d, object call, object arguments, bint is_new) except NULL:
-    """New reference to what a call returns, or the ``__new__`` of a class."""
+cdef PyObject* apply(Decoder* d, object call, object arguments, bint is_new, object way) except NULL:
+    """New reference to what a call returns, or the ``__new__`` of a class, or what stands for them where the frame may be anybody's."""
     cdef PyObject* o
     cdef tuple given = arguments if type(arguments) is tuple else tuple(arguments)
     user_code_begins(d)
-    o = fastser_apply(<PyObject*> call, <PyObject*> given, is_new)
+    if way is None:
+        o = fastser_apply(<PyObject*> call, <PyObject*> given, is_new)
+    else:
+        make = way.call
+        o = fastser_apply(<PyObject*> make, <PyObject*> given, False)
     if o == NULL:
         failed(d, call, given)
     user_code_ends(d)
@@ -172,19 +176,20 @@ cdef bint met_before(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     cdef uint64_t parts = read_varint(d)
     cdef Py_ssize_t i, first
-    cdef object call, setter = None, frames = None
+    cdef object call, setter = None, frames = None, way = None
     cdef list arguments, states
     cdef bint copies = False
     if not d.foreign:
         return bad(d, "the header to announce calls", "one")
     if parts > PARTS_KNOWN:
         return bad(d, f"parts of at most {PARTS_KNOWN}", parts)
-    if d.allowed != NULL:
-        raise _errors.unsafe("a call", f"tag {d.at - d.view.tags}")
     descend(d)
     call = <object> read_callable(d)
+    if d.allowed != NULL:
+        way = way_of(d, call, parts)
+        setter = way.state
     if n == 1 and d.inspect == NULL and not parts & ~(PART_NEW | PART_STATE | PART_SETTER):
-        return rebuild_one(d, out, parts, call)
+        return rebuild_one(d, out, parts, call, way)
     if parts & PART_FRAME and d.inspect == NULL and not d.views:
         frames = tables(d, &copies)
         d.copies += copies
@@ -195,12 +200,12 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     first = number(d, n)
     if d.inspect:
         for i in range(n):
-            out[i] = new_reference(stand_in(d, "a call", <PyObject*> call))
+            out[i] = new_reference(stand_in(d, "a call", <PyObject*> call, None, parts))
             set_number(d, first + i, out[i])
             (<object> out[i]).parts.extend(enumerate(arguments[i]))
     else:
         for i in range(n):
-            out[i] = apply(d, call, arguments[i], parts & PART_NEW)
+            out[i] = apply(d, call, arguments[i], parts & PART_NEW, way)
             set_number(d, first + i, out[i])
     if parts & PART_LIST_ITEMS:
         put(d, out, n, PART_LIST_ITEMS, read_pieces(d, n, False), None, call)
@@ -218,7 +223,7 @@ cdef int rebuild_calls(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     return 0
 
 
-cdef int rebuild_one(Decoder* d, PyObject** out, uint64_t parts, object call) except -1:
+cdef int rebuild_one(Decoder* d, PyObject** out, uint64_t parts, object call, object way) except -1:
     """A single call that returns all there is, or takes a state."""
     cdef object given = read_tuple(d), state, setter
     cdef PyObject* one = NULL
@@ -226,13 +231,13 @@ cdef int rebuild_one(Decoder* d, PyObject** out, uint64_t parts, object call) ex
     if met_before(d, out, 1):
         return 0
     index = number(d, 1)
-    out[0] = apply(d, call, given, parts & PART_NEW)
+    out[0] = apply(d, call, given, parts & PART_NEW, way)
     set_number(d, index, out[0])
     if parts & PART_STATE:
         d.walk_items(d, &one, 1)
         state = <object> one
         fastser_decref(one)
-        setter = <object> read_callable(d) if parts & PART_SETTER else None
+        setter = <object> read_callable(d) if parts & PART_SETTER else None if way is None else way.state
         if setter is not None:
             put(d, out, 1, PART_STATE, [state], setter, call)
         else:
@@ -348,7 +353,7 @@ cdef int rebuild_hooked(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     if d.allowed != NULL:
         hook = (<dict> d.allowed).get(f"the hook {name!r}")
         if hook is None:
-            raise _errors.unsafe(f"the hook {name!r}", f"tag {d.at - d.view.tags}")
+            raise _errors.changed(f"the hook {name!r}", f"tag {d.at - d.view.tags}")
     elif not d.inspect:
         hook = (<dict> d.hooks).get(name)
         if hook is None:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 from fastser._core.capi cimport *
-from fastser._core.callables cimport class_plan, read_callable, refuse, stand_in
+from fastser._core.callables cimport check_fields, class_plan, read_callable, refuse, stand_in
 from fastser._core.cursors cimport claim, descend, read_count, read_varint, unbacked
 from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen, user_code_begins, user_code_ends
 from fastser._core.faults cimport bad
@@ -75,6 +75,7 @@ cdef int open_fields(Decoder* d, Fields* fields) except -1:
     cdef PyObject* name
     fields.offsets = NULL
     fields.plain = True
+    check_fields(d, fields.cls)
     if plan.kind != PLAN_FIELDS:
         return refuse(d, fields.cls)
     fields.offsets = <Py_ssize_t*> malloc((fields.count + 1) * sizeof(Py_ssize_t))
@@ -256,6 +257,7 @@ cdef int rebuild_named_rows(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
         fields.count = width
         return inspect_instances(d, out, n, first, &fields)
     plan = class_plan(d, fields.cls)
+    check_fields(d, fields.cls)
     rows = plan.kind == PLAN_ROWS
     if not rows:
         refuse(d, fields.cls)
