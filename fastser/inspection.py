@@ -116,7 +116,7 @@ def check(root: Any, found: list[StandIn], allowed: dict[str, type | None]) -> d
             if not isinstance(cls, type):
                 raise errors.unsafe(f"{part}, which is no class,", _path(root, part) or part.place)
             classes[str(part)] = cls
-        elif fallback.protocol_plan(classes[str(part.cls)]).kind not in ("FIELDS", "ROWS"):
+        elif fallback.protocol_plan(classes[str(part.cls)]).kind not in ("FIELDS", "ROWS", "ARRAY"):
             raise errors.unsafe(f"more of {part.cls} than its fields", _path(root, part) or part.place)
     return classes
 

@@ -9,7 +9,7 @@ from fastser._core.buffer cimport buffer_append, buffer_extend
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body
 from fastser._core.copy cimport fastser_copy_short
-from fastser._core.dtypes cimport describe
+from fastser._core.dtypes cimport describe, imports
 from fastser._core.encoder cimport *
 from fastser._core.calls cimport encode_each
 from fastser._core.memo cimport MemoEntry, memo_entry
@@ -61,11 +61,31 @@ cdef int write_dtype(Encoder* e, object descr) except -1:
     # StringDType's missing value may be anything, so that its description is not a key.
     (<dict> e.descriptions)[entry.value if fastser_descr_type_num(<PyObject*> descr) == STRING_DTYPE else description] = entry.value
     keep(e, description)
+    if imports(description):
+        e.flags |= FLAG_FOREIGN
     write_varint(e, DTYPE_DESCRIBED)
     # A description is none of the user's levels, and has a bound of its own.
     e.depth -= DTYPE_LEVELS
     e.walk_value(e, <PyObject*> description)
     e.depth += DTYPE_LEVELS
+    return 0
+
+
+cdef bint describe_all(PyObject** items, Py_ssize_t n) except -1:
+    """Whether n dtypes are such that `write_dtype` brings them back."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not fastser_dtype_code(items[i]) and describe(<object> items[i]) is None:
+            return False
+    return True
+
+
+cdef int encode_dtypes(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Dtypes as values, of which `describe_all` holds."""
+    cdef Py_ssize_t i
+    write_tag(e, TAG_DTYPE)
+    for i in range(n):
+        write_dtype(e, <object> items[i])
     return 0
 
 

@@ -143,6 +143,7 @@ cdef extern from *:
     void fastser_array_freeze(PyObject* array) noexcept
     int NPY_ARRAY_F_CONTIGUOUS
     int NPY_ARRAY_WRITEABLE
+    int NPY_USERDEF
     bint fastser_is_scalar(PyObject* o) noexcept
     PyObject* fastser_scalar_descr(PyObject* o) except NULL                 # new
     PyObject* fastser_scalar_array(PyObject* o) except NULL                 # new, 0-d
