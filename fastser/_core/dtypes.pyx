@@ -64,10 +64,11 @@ cdef enum:
 # By NPY_DATETIMEUNIT; its number 3 was given up long ago.
 cdef tuple UNITS = ("Y", "M", "W", None, "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic")
 cdef frozenset KNOWN_UNITS = frozenset(unit for unit in UNITS if unit is not None)
-cdef frozenset NUMBERS = frozenset(
-    [("b", 1)] + [(kind, size) for kind in "iu" for size in (1, 2, 4, 8)]
-    + [("f", 2), ("f", 4), ("f", 8), ("c", 8), ("c", 16)]
-)
+cdef dict NUMBERS = {
+    (kind, size, big): np.dtype(f"{'>' if big else '<'}{kind}{size}")
+    for kind, sizes in (("b", (1,)), ("i", (1, 2, 4, 8)), ("u", (1, 2, 4, 8)), ("f", (2, 4, 8)), ("c", (8, 16)))
+    for size in sizes for big in (False, True)
+}
 # Packages whose dtypes are known by their names: those of elements that are plain memory.
 cdef frozenset PACKAGES = frozenset(_arrays.PACKAGES)
 cdef type RECORD = np.record
@@ -281,9 +282,10 @@ cdef object _build(object given, int level, Py_ssize_t* left, bint foreign):
         return _build_time(kind, description[1], description[2], description[3])
     if kind == "g" or kind == "G":
         return _build_long_double(kind, description[1], description[2], description[3])
-    if (kind, description[1]) not in NUMBERS:
+    dtype = NUMBERS.get(description)
+    if dtype is None:
         raise errors.bad_dtype("a kind of number and its size", description)
-    return np.dtype(f"{_order(description[2])}{kind}{description[1]}")
+    return dtype
 
 
 cdef object _build_extension(tuple description, bint foreign):
@@ -358,6 +360,8 @@ cdef object _build_struct(tuple description, int level, Py_ssize_t* left, bint f
     if not len(names) == len(titles) == len(offsets) == len(descriptions):
         raise errors.bad_dtype("as many names as titles, offsets and dtypes", [len(column) for column in description[4:]])
     _bounded(itemsize, MAX_ITEMSIZE, "an itemsize")
+    cdef bint packed = not aligned
+    cdef object at = 0
     formats = []
     for field in descriptions:
         formats.append(_build(field, level + 1, left, foreign))
@@ -366,6 +370,12 @@ cdef object _build_struct(tuple description, int level, Py_ssize_t* left, bint f
             raise errors.bad_dtype("names and titles that are text", (name, title))
         if _bounded(offset, MAX_ITEMSIZE, "an offset") + field.itemsize > itemsize:
             raise errors.bad_dtype(f"fields within an itemsize of {itemsize}", (name, offset, field.itemsize))
+        packed = packed and title is None and name != "" and offset == at
+        at = offset + field.itemsize
+    if packed and at == itemsize:
+        parts = list(zip(names, formats))    # which NumPy takes half the time for
+        dtype = _checked(parts, False)
+        return _checked((RECORD, dtype), False) if record else dtype
     parts = {"names": list(names), "formats": formats, "offsets": list(offsets), "itemsize": itemsize}
     if any([title is not None for title in titles]):
         parts["titles"] = list(titles)
