@@ -75,16 +75,33 @@ def package_of(cls: type) -> str | None:
 def goes_without_reducer(array: Any) -> bool:
     """Whether an array of a class that has a form is made again so: pickle brings one in the other byte order back in the machine's."""
     dtype = np.ndarray.dtype.__get__(array)  # type: ignore[attr-defined]
-    return dtype.byteorder in "=|" and (form_of(type(array)) != _MASKED or masked_parts(array) is not None)
+    return dtype.byteorder in "=|" and (form_of(type(array)) != _MASKED or masked_parts(array, np.asarray(array)) is not None)
 
 
-def masked_parts(array: Any) -> tuple[Any, Any, Any, type] | None:
-    """What a masked array is made of: its elements, its mask, its fill value and the class that its elements are of.
+class Masked(NamedTuple):
+    """What a masked array is made of.
 
-    The mask is as in its pickle: in the order of the elements. It is None for an array that has none. None in place of all that for
-    what is not as `MaskedArray` makes it.
+    Parameters
+    ----------
+    elements : ndarray
+    mask : ndarray or None
+        As in its pickle, in the order of the elements. None where it has none.
+    fill_value : object
+    base : type
+        The class that its elements are of.
+    turned : bool
+        The mask is a copy, as its own is in another order.
     """
-    data = np.ndarray.view(array, np.ndarray)
+
+    elements: Any
+    mask: Any
+    fill_value: Any
+    base: type
+    turned: bool
+
+
+def masked_parts(array: Any, data: Any) -> Masked | None:
+    """What a masked array is made of, whose elements are `data`; None for what is not as `MaskedArray` makes it."""
     attributes = array.__dict__
     mask = attributes.get("_mask", np.False_)
     base = attributes.get("_baseclass", np.ndarray)
@@ -95,9 +112,10 @@ def masked_parts(array: Any) -> tuple[Any, Any, Any, type] | None:
         mask = None if dtype.itemsize <= data.itemsize else no_mask(data, dtype)
     elif type(mask) is not np.ndarray or mask.shape != data.shape or mask.dtype != dtype:
         return None
-    elif mask.flags.fnc != data.flags.fnc or not mask.flags.forc:
+    turned = mask is not None and mask.flags.fnc != data.flags.fnc
+    if turned:
         mask = np.array(mask, order="F" if data.flags.fnc else "C")
-    return data, mask, attributes.get("_fill_value"), base
+    return Masked(data, mask, attributes.get("_fill_value"), base, turned)
 
 
 def new_masked(cls: type, base: type) -> tuple[Any, Any]:

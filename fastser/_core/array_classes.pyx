@@ -31,18 +31,16 @@ cdef object _ndarray = np.ndarray
 
 
 cdef object parts_of(Encoder* e, PyObject* o, ClassPlan plan):
-    """What is written of an array: (elements, mask, fill value, base class), the last three of masked ones; None where it is not for this."""
+    """What is written of an array: its elements, and what else masked ones have; None where it is not for this."""
     cdef PyObject* view
     if fastser_array_is_swapped(o):
         return None    # which pickle brings back in the machine's order
-    if plan.masked:
-        if not e.careful:
-            stop(e, STOP_CAREFUL)
-        return _arrays.masked_parts(<object> o)
+    if plan.masked and not e.careful:
+        stop(e, STOP_CAREFUL)
     view = fastser_base_array(o)
     elements = <object> view
     fastser_decref(view)
-    return (elements,)
+    return _arrays.masked_parts(<object> o, elements) if plan.masked else (elements,)
 
 
 cdef bint encode_array_of(Encoder* e, PyObject* o, ClassPlan plan) except -1:
@@ -89,7 +87,10 @@ cdef int write_arrays_of(Encoder* e, PyObject** items, Py_ssize_t k, list found,
     cdef OpenRun run
     cdef int form = FORM_PLAIN
     cdef object base = None
+    cdef bint turned = False
     if plan.masked:
+        for parts in found:
+            turned |= parts[4]
         base = found[0][3]
         form = FORM_MASKED if base is _ndarray else FORM_MASKED_OF
     keep(e, found)
@@ -105,7 +106,10 @@ cdef int write_arrays_of(Encoder* e, PyObject** items, Py_ssize_t k, list found,
     run.unmade = 0
     write_parts(e, found, 0)
     if plan.masked:
+        # Nobody finds the copy of a mask that is met again: it is one to a reader as well, whatever it is for.
+        e.made += turned
         write_parts(e, found, 1)
+        e.made -= turned
         write_parts(e, found, 2)
     close_run(e, &run)
     blocks_leave(e, mark)
