@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from fastser import arrays, errors, locate
+from fastser import errors, locate, numpy_classes
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dtypes import describe
 from fastser._core.dumps import pack
@@ -442,7 +442,7 @@ class _Walk:
             return self.ask(obj, plan)
         if kind in ("DTYPE", "SCALAR"):
             return ("REDUCE", declined(plan, type(obj)).reason, None) if kind == "DTYPE" and describe(obj) is None else ("native", "", None)
-        if kind == "ARRAY" and not arrays.goes_without_reducer(obj):
+        if kind == "ARRAY" and not numpy_classes.goes_without_reducer(obj):
             return self.ask(obj, declined(plan, type(obj)))
         return kind, reason, self.parts.of(obj) if kind != "ARRAY" or obj.dtype == object else None
 

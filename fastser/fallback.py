@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastser import arrays
+from fastser import numpy_classes
 from fastser.errors import FastserError
 from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in, refused
 
@@ -125,11 +125,11 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REDUCE", "it has a reducer here")
     if _is_namedtuple(cls):
         return Plan("ROWS", "a named tuple")
-    if (form := arrays.form_of(cls)) is not None:
+    if (form := numpy_classes.form_of(cls)) is not None:
         return Plan("ARRAY", form.reason, masked=form.masked)
-    if arrays.is_dtype(cls):
+    if numpy_classes.is_dtype(cls):
         return Plan("DTYPE", "a dtype")
-    if arrays.package_of(cls) is not None:
+    if numpy_classes.package_of(cls) is not None:
         return Plan("SCALAR", "a scalar of a dtype that is known by its name")
     obstacle = _customised(cls)
     if obstacle is None:

@@ -22,7 +22,7 @@ from fastser._core.tags cimport *
 
 import numpy as np
 
-from fastser import arrays as _arrays
+from fastser import numpy_classes as _numpy_classes
 
 cnp.import_array()
 kinds_import()
@@ -40,7 +40,7 @@ cdef object parts_of(Encoder* e, PyObject* o, ClassPlan plan):
     view = fastser_base_array(o)
     elements = <object> view
     fastser_decref(view)
-    return _arrays.masked_parts(<object> o, elements) if plan.masked else (elements,)
+    return _numpy_classes.masked_parts(<object> o, elements) if plan.masked else (elements,)
 
 
 cdef bint encode_array_of(Encoder* e, PyObject* o, ClassPlan plan) except -1:

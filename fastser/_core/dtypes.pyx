@@ -29,7 +29,7 @@ from importlib import import_module as _import_module
 
 import numpy as np
 
-from fastser import arrays as _arrays, errors
+from fastser import errors, numpy_classes as _numpy_classes
 
 cnp.import_array()
 
@@ -70,7 +70,7 @@ cdef dict NUMBERS = {
     for size in sizes for big in (False, True)
 }
 # Packages whose dtypes are known by their names: those of elements that are plain memory.
-cdef frozenset PACKAGES = frozenset(_arrays.PACKAGES)
+cdef frozenset PACKAGES = frozenset(_numpy_classes.PACKAGES)
 cdef type RECORD = np.record
 cdef type VOID = np.void
 cdef object STRING = np.dtypes.StringDType

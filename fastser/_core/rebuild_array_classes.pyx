@@ -25,7 +25,7 @@ from fastser._core.references cimport number, set_number
 from fastser._core.slots cimport new_reference, slots_free, slots_new
 from fastser._core.tags cimport *
 
-from fastser import arrays as _arrays, errors as _errors
+from fastser import errors as _errors, numpy_classes as _numpy_classes
 
 cnp.import_array()
 
@@ -94,7 +94,7 @@ cdef PyObject* new_array_of(Decoder* d, PyObject* cls, PyObject* base, list mask
             if o == NULL:
                 reraise()
         else:
-            made, mask = _arrays.new_masked(<object> cls, <object> base)
+            made, mask = _numpy_classes.new_masked(<object> cls, <object> base)
             if not fastser_is_array(<PyObject*> made) or fastser_type(<PyObject*> mask) != fastser_array_type:
                 raise TypeError("expected a masked array with a mask")
             masks.append(mask)
@@ -122,8 +122,8 @@ cdef int fill(
     user_code_begins(d)
     try:
         if not known:
-            set_state(<object> o, _arrays.state_of(<object> data, masked, <object> fill_value) if mask != NULL
-                      else _arrays.state_of(<object> data))
+            set_state(<object> o, _numpy_classes.state_of(<object> data, masked, <object> fill_value) if mask != NULL
+                      else _numpy_classes.state_of(<object> data))
         else:
             (<object> o).fill_value = <object> fill_value
     except Exception as error:
@@ -134,11 +134,11 @@ cdef int fill(
 
 cdef object mask_of(Decoder* d, PyObject* data, PyObject* mask):
     """The mask of elements, which takes no more memory than they do where the frame has none."""
-    cdef object dtype = _arrays.mask_dtype(<object> fastser_array_descr(data))
+    cdef object dtype = _numpy_classes.mask_dtype(<object> fastser_array_descr(data))
     if mask == fastser_none:
         if fastser_array_size(data) and dtype.itemsize > fastser_descr_itemsize(fastser_array_descr(data)):
             bad(d, "a mask for elements that take less than one", "None")
-        return _arrays.no_mask(<object> data, dtype)
+        return _numpy_classes.no_mask(<object> data, dtype)
     if fastser_type(mask) != fastser_array_type or (<object> mask).dtype != dtype or (<object> mask).shape != (<object> data).shape:
         bad(d, f"a mask of dtype {dtype} and of the shape of its elements", _errors.type_name(<object> mask))
     return <object> mask

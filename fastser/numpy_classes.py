@@ -41,7 +41,7 @@ def form_of(cls: type) -> Form | None:
     Examples
     --------
     >>> import numpy as np
-    >>> from fastser.arrays import form_of
+    >>> from fastser.numpy_classes import form_of
     >>> form_of(np.matrix).reason
     'a subclass of ndarray without a reducer'
     >>> form_of(np.ndarray) is None
