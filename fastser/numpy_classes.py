@@ -74,7 +74,7 @@ def package_of(cls: type) -> str | None:
 
 def goes_without_reducer(array: Any) -> bool:
     """Whether an array of a class that has a form is made again so: pickle brings one in the other byte order back in the machine's."""
-    dtype = np.ndarray.dtype.__get__(array)  # type: ignore[attr-defined]
+    dtype = np.ndarray.dtype.__get__(array)
     return dtype.byteorder in "=|" and (form_of(type(array)) != _MASKED or masked_parts(array, np.asarray(array)) is not None)
 
 
@@ -120,7 +120,7 @@ def masked_parts(array: Any, data: Any) -> Masked | None:
 
 def new_masked(cls: type, base: type) -> tuple[Any, Any]:
     """An empty masked array, as unpickling makes it, and its mask; both are still to be given their elements."""
-    from numpy.ma.core import _mareconstruct  # what the pickles of masked arrays name
+    from numpy.ma.core import _mareconstruct  # type: ignore[attr-defined]  # which the pickles of masked arrays name
 
     array = _mareconstruct(cls, base, (0,), "b")
     return array, array._mask
