@@ -1,5 +1,6 @@
 """Dtypes of ml_dtypes: bfloat16, the small floats and the small integers. They are written by name and imported where one is read."""
 
+import gc
 import pickle
 import subprocess
 import sys
@@ -117,6 +118,7 @@ def test_no_column_of_numpy_s():
     for dtype in map(np.dtype, SCALARS):
         with pytest.raises(fastser.EncodeError, match=f"elements of dtype {dtype}"):
             fastser.to_arrow(fastser.dumps([filled((3,), dtype)]))
+    assert gc.isenabled()
 
 
 # --- when it is imported, and when it is not there ------------------------------------------------------------------------

@@ -7,7 +7,6 @@ cdef extern from *:
     """
     #include <numpy/arrayobject.h>
 
-    #define fastser_is_array(o) PyArray_Check(o)
     #define fastser_array_is_swapped(o) PyArray_ISBYTESWAPPED((PyArrayObject *) (o))
     #define fastser_is_array_class(cls) (PyType_Check(cls) && PyType_IsSubtype((PyTypeObject *) (cls), &PyArray_Type))
 
@@ -24,10 +23,6 @@ cdef extern from *:
             ((PyArrayObject_fields *) view)->base = o;    /* NumPy's own function would skip it for its base */
         }
         return view;
-    }
-
-    static inline PyObject *fastser_array_base(PyObject *o) {
-        return PyArray_BASE((PyArrayObject *) o);
     }
 
     /* New reference: an empty array of a subclass, as unpickling makes it. */
@@ -49,10 +44,8 @@ cdef extern from *:
         a->mem_handler = b->mem_handler, b->mem_handler = old.mem_handler;
     }
     """
-    bint fastser_is_array(PyObject* o) noexcept
     bint fastser_array_is_swapped(PyObject* o) noexcept
     bint fastser_is_array_class(PyObject* cls) noexcept
     PyObject* fastser_base_array(PyObject* o) except NULL
-    PyObject* fastser_array_base(PyObject* o) noexcept            # borrowed, or NULL
     PyObject* fastser_new_array_of(PyObject* cls) noexcept        # NULL with an exception
     void fastser_exchange_elements(PyObject* one, PyObject* other) noexcept

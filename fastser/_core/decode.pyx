@@ -54,6 +54,7 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
     cdef PyObject* description
     cdef object dtype
     cdef int inside
+    cdef bint paused
     if code < <uint64_t> FASTSER_PLAIN_COUNT and fastser_plain[code].descr != NULL:
         return fastser_plain[code].descr
     if code == DTYPE_DESCRIBED:
@@ -69,13 +70,14 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
         if not inside:
             d.inside = 0
             d.depth += DTYPE_LEVELS
-        if d.foreign:
-            user_code_begins(d)    # something may be imported
+        paused = d.foreign and d.collector    # which it never is where no objects are made, but tables
+        if paused:
+            user_code_begins(d)               # something may be imported
         try:
             dtype = build(<object> description, d.foreign)
         finally:
             fastser_decref(description)
-        if d.foreign:
+        if paused:
             user_code_ends(d)
         (<list> d.dtypes).append(dtype)
         return <PyObject*> dtype

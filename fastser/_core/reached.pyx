@@ -7,9 +7,9 @@ what such references lead to, and here it is looked through, containers and fiel
 cimport numpy as cnp
 from cpython.object cimport PyObject
 
-from fastser._core.array_base cimport fastser_array_base, fastser_is_array
 from fastser._core.arrays cimport (
-    DTYPE_OBJECT, array_is_gathered, fastser_array_data, fastser_array_descr, fastser_array_type, fastser_dtype_code, fastser_plain_import,
+    DTYPE_OBJECT, array_is_gathered, fastser_array_base, fastser_array_data, fastser_array_descr, fastser_array_type, fastser_dtype_code,
+    fastser_is_array, fastser_plain_import,
 )
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body, columns_bodies, columns_body_count

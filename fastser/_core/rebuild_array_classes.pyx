@@ -9,11 +9,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from fastser._core.array_base cimport *
-from fastser._core.arrays cimport (
-    NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE, ORDER_FORTRAN, array_order, fastser_array_data, fastser_array_descr, fastser_array_dims,
-    fastser_array_is_writable, fastser_array_ndim, fastser_array_set_base, fastser_array_size, fastser_array_type, fastser_descr_itemsize,
-    fastser_new_array,
-)
+from fastser._core.arrays cimport fastser_array_descr, fastser_array_size, fastser_array_type, fastser_descr_itemsize, fastser_is_array
 from fastser._core.callables cimport class_plan, read_callable, refuse, stand_in
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport descend, read_varint
