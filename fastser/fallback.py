@@ -150,7 +150,7 @@ def protocol_plan(cls: type) -> Plan:
 def declined(plan: Plan, cls: type) -> Plan:
     """The plan for an object that `plan`, that of its class, is not for: its hook would not have it, or its dtype is an odd one."""
     if plan.kind in ("ARRAY", "DTYPE"):
-        return Plan("REDUCE", "its dtype is none that a description brings back as pickle does")
+        return Plan("REDUCE", "it is none that a description brings back as pickle does")
     if plan.hook is not None and plan.hook in (built_in(cls), exchanged(cls)):
         return Plan("REDUCE", f"the hook {plan.hook.name!r} leaves it to its reducer")
     return protocol_plan(cls)

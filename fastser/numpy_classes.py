@@ -128,10 +128,7 @@ def new_masked(cls: type, base: type) -> tuple[Any, Any]:
 
 def mask_dtype(dtype: Any) -> Any:
     """The dtype of the mask of elements of this dtype."""
-    if dtype.names is None:
-        return _BOOL
-
-    return np.ma.make_mask_descr(dtype)
+    return _BOOL if dtype.names is None else np.ma.make_mask_descr(dtype)
 
 
 _BOOL = np.dtype("?")

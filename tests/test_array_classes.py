@@ -360,7 +360,7 @@ def test_explained():
     explained = fastser.explain([array.view(Plain), np.ma.MaskedArray(array), array.astype(">f8").view(Plain), Reduced(array)])
     assert [(node.plan, node.reason) for node in explained.children] == [
         ("ARRAY", "a subclass of ndarray without a reducer"),
-        ("REDUCE", "its dtype is none that a description brings back as pickle does"),
+        ("REDUCE", "it is none that a description brings back as pickle does"),
         ("ARRAY", "a masked array"),
         ("REDUCE", "it has a __reduce_ex__ of its own"),
     ]
