@@ -100,6 +100,16 @@ cdef int write_layout(Encoder* e, PyObject* array) except -1:
     return 0
 
 
+cdef PyObject* owner_of(PyObject* array) noexcept:
+    """Borrowed: what keeps an array's memory. For one of a subclass that is itself, since the collector does not see through plain arrays."""
+    cdef PyObject* base = fastser_array_base(array)
+    if base == NULL or not fastser_is_array(base) or fastser_type(base) == fastser_array_type or array_is_gathered(array):
+        return array
+    if fastser_array_data(base) != fastser_array_data(array) or fastser_array_nbytes(base) != fastser_array_nbytes(array) or array_is_gathered(base):
+        return array
+    return base
+
+
 cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except -1:
     """The elements of one array: new ones, or the memory of an array that has been written."""
     cdef Py_ssize_t size = fastser_array_nbytes(array)
@@ -122,7 +132,7 @@ cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except
         if buffer_append(&e.spans, &span, sizeof(Span)) < 0:
             raise MemoryError()
     if size >= ARRAY_BODY_MIN:
-        body = body_new(e, array)
+        body = body_new(e, owner_of(array))
         body.size = size
         if gathered:
             body.gather = 1

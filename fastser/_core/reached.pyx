@@ -36,7 +36,7 @@ cdef extern from *:
 
 cdef inline bint is_view(Encoder* e, Body* body) noexcept:
     """Whether the elements of an array would be read as a view."""
-    return body.tag != 0 and e.columns.tags.data[body.tag] == BODY_BUFFER and fastser_type(body.owner) == fastser_array_type
+    return body.tag != 0 and e.columns.tags.data[body.tag] == BODY_BUFFER and fastser_is_array(body.owner)
 
 
 cdef inline object place_of(PyObject* array):
