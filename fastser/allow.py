@@ -169,7 +169,7 @@ def ways_of(cls: type) -> tuple[Way, ...]:
         return (way,)
     if issubclass(cls, enum.Enum):
         return _of_enum(cls, way)
-    if fallback.protocol_plan(cls).kind in ("FIELDS", "ROWS"):
+    if fallback.protocol_plan(cls).kind in ("FIELDS", "ROWS", "ARRAY"):
         return (way._replace(fields=True),)
     for decide in (_of_pydantic, _of_attrs, _of_msgspec, _of_error, _of_collection, _by_new):
         ways = decide(cls, way)

@@ -324,6 +324,14 @@ def dtype_unavailable(what: str) -> DecodeError:
     return DecodeError(f"this platform has no dtype for {what}: the array was written on another one")
 
 
+def dtype_not_installed(package: str, name: str, reason: object) -> DecodeError:
+    return DecodeError(f"cannot import {package}, which has the dtype {shorten(name)}: {_reason(reason)}")
+
+
+def dtype_unknown(package: str, name: str, version: object) -> DecodeError:
+    return DecodeError(f"expected a {package} with the dtype {shorten(name)}, found {package} {version}, which has none")
+
+
 def cannot_rebuild(what: str, reason: object, offset: int | str) -> DecodeError:
     """The bytes are well-formed, but what they describe could not be made; raised ``from`` the cause."""
     return DecodeError(f"cannot rebuild {what} {_place(offset)}: {_reason(reason)}")

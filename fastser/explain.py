@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from fastser import errors, locate
+from fastser import errors, locate, numpy_classes
 from fastser._core.arrow_data import ArrowData
+from fastser._core.dtypes import describe
 from fastser._core.dumps import pack
 from fastser.fallback import Plan, declined, is_refusal, reduce, reference
 from fastser.hooks import MAPPINGS
@@ -439,7 +440,11 @@ class _Walk:
             if made and self.calls > _CALLS_LIMIT:
                 return kind, _ENDLESS, None
             return self.ask(obj, plan)
-        return kind, reason, self.parts.of(obj)
+        if kind in ("DTYPE", "SCALAR"):
+            return ("REDUCE", declined(plan, type(obj)).reason, None) if kind == "DTYPE" and describe(obj) is None else ("native", "", None)
+        if kind == "ARRAY" and not numpy_classes.goes_without_reducer(obj):
+            return self.ask(obj, declined(plan, type(obj)))
+        return kind, reason, self.parts.of(obj) if kind != "ARRAY" or obj.dtype == object else None
 
     def refer(self, obj: Any, reason: str, name: str | None = None) -> tuple[str, str, None]:
         with suppress(Exception):  # pack tells

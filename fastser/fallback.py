@@ -26,10 +26,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from fastser import numpy_classes
 from fastser.errors import FastserError
 from fastser.hooks import PROCESS, Hook, Hooks, built_in, exchanged, found_in, refused
 
-Kind = Literal["FIELDS", "ROWS", "HOOK", "REFERENCE", "REDUCE"]
+Kind = Literal["FIELDS", "ROWS", "ARRAY", "DTYPE", "SCALAR", "HOOK", "REFERENCE", "REDUCE"]
 
 
 # What reducers raise for what they will not take apart.
@@ -67,8 +68,9 @@ class Plan(NamedTuple):
     Parameters
     ----------
     kind : str
-        "FIELDS": the names and values of its fields. "ROWS": a named tuple, its items. "HOOK": what a registered function
-        returns. "REFERENCE": module and name, or by value. "REDUCE": what its reducer returns.
+        "FIELDS": the names and values of its fields. "ROWS": a named tuple, its items. "ARRAY": a subclass of NumPy's arrays, its
+        elements. "DTYPE", "SCALAR": native. "HOOK": what a registered function returns. "REFERENCE": module and name, or by value.
+        "REDUCE": what its reducer returns.
     reason : str
         For `explain`.
     slots : tuple of (str, descriptor)
@@ -77,6 +79,8 @@ class Plan(NamedTuple):
         FIELDS: whether instances have a ``__dict__``.
     hook : Hook or None
         HOOK: what packs them.
+    masked : bool
+        ARRAY: it is made again as NumPy's masked arrays are.
     """
 
     kind: Kind
@@ -84,6 +88,7 @@ class Plan(NamedTuple):
     slots: tuple[tuple[str, Any], ...] = ()
     has_dict: bool = False
     hook: Hook | None = None
+    masked: bool = False
 
 
 def plan(cls: type, hooks: Hooks = PROCESS) -> Plan:
@@ -120,6 +125,12 @@ def protocol_plan(cls: type) -> Plan:
         return Plan("REDUCE", "it has a reducer here")
     if _is_namedtuple(cls):
         return Plan("ROWS", "a named tuple")
+    if (form := numpy_classes.form_of(cls)) is not None:
+        return Plan("ARRAY", form.reason, masked=form.masked)
+    if numpy_classes.is_dtype(cls):
+        return Plan("DTYPE", "a dtype")
+    if numpy_classes.package_of(cls) is not None:
+        return Plan("SCALAR", "a scalar of a dtype that is known by its name")
     obstacle = _customised(cls)
     if obstacle is None:
         slots = slots_alone(cls)
@@ -143,7 +154,9 @@ def slots_alone(cls: type) -> dict[str, Any] | None:
 
 
 def declined(plan: Plan, cls: type) -> Plan:
-    """The plan for an object of a class whose hook, by `plan`, would not have it."""
+    """The plan for an object that `plan`, that of its class, is not for: its hook would not have it, or its dtype is an odd one."""
+    if plan.kind in ("ARRAY", "DTYPE"):
+        return Plan("REDUCE", "it is none that a description brings back as pickle does")
     if plan.hook is not None and plan.hook in (built_in(cls), exchanged(cls)):
         return Plan("REDUCE", f"the hook {plan.hook.name!r} leaves it to its reducer")
     return protocol_plan(cls)

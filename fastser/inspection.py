@@ -107,7 +107,7 @@ def check(root: Any, found: list[StandIn], allowed: Allowed) -> dict[str | int, 
             needed[str(part)] = way.found
             needed[id(way.found)] = way
     for part in found:
-        if part.what == _INSTANCE and fallback.protocol_plan(needed[str(part.cls)]).kind not in ("FIELDS", "ROWS"):
+        if part.what == _INSTANCE and fallback.protocol_plan(needed[str(part.cls)]).kind not in ("FIELDS", "ROWS", "ARRAY"):
             raise errors.unsafe(f"more of {part.cls} than its fields", _path(root, part) or part.place, errors.not_fields(str(part.cls)))
     return needed
 

@@ -253,6 +253,8 @@ class Parts:
             return _guarded(_fields(obj, plan))
         if plan.kind == "ROWS":
             return _guarded(_row(obj))
+        if plan.kind == "ARRAY":
+            return _guarded(_array(obj))
         if plan.hook is not None:
             return None if plan.hook.computes else _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
@@ -305,6 +307,11 @@ def _row(obj: Any) -> Iterator[Part]:
     yield type(obj), maker, "class"
     for name, item in zip(type(obj)._fields, tuple.__iter__(obj)):
         yield item, attribute, name
+
+
+def _array(obj: Any) -> Iterator[Part]:
+    yield type(obj), maker, "class"
+    yield from _elements(np.ndarray.view(obj, np.ndarray))
 
 
 def reduced_parts(reduced: fallback.Reduced) -> Iterator[Part]:

@@ -29,7 +29,7 @@ DATETIME, DATETIME_ZONED, DATE, TIME, TIME_ZONED, TIMEDELTA, LONG_TIMEDELTA, UTC
 DECIMAL, UUID, RANGE, SLICE = 34, 35, 36, 37
 LIST, TUPLE, SET, FROZENSET, DICT, RECORDS, LIST_ROWS, TUPLE_ROWS, NAMED_ROWS, INSTANCES = range(40, 50)
 ARRAY, ARRAY_RUN, OBJECT_ARRAY, SCALAR, GLOBAL, CALL, TEMPLATE, HOOK, MEMORY, ARROW = range(50, 60)
-GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF, OPTIONAL, FROZENDICT = range(60, 68)
+GENERIC, CONCAT, NULLABLE, GROUPS, INDEXED, REF, OPTIONAL, FROZENDICT, ARRAYS_OF, DTYPE = range(60, 70)
 INLINE, BUFFER, SAME, OF, PADDED, COPY = range(6)  # where a body lies
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW, FRAME = 1, 2, 4, 8, 16, 32  # parts of calls
 OBJECT, DESCRIBED, EARLIER = 15, 31, 32  # codes of dtypes
@@ -555,6 +555,28 @@ class _Reader:
         first = len(self.numbered)
         return self.set(first, [builtins.frozendict(item) for item in self.items(n)])
 
+    def tag_68(self, n):
+        first, form, cls = self.number(n), self.varint(), self.callable()
+        base = self.callable() if form == 2 else np.ndarray
+        if form:
+            objects = [np.ma.core._mareconstruct(cls, base, (0,), "b") for _ in range(n)]
+        else:
+            make = np.empty(0).__reduce__()[0]  # of the pickles of arrays
+            objects = [make(cls, (0,), b"b") for _ in range(n)]
+        self.set(first, objects)
+        columns = [self.items(n) for _ in range(3 if form else 1)]
+        for target, array, *rest in zip(objects, *columns, strict=True):
+            state = array.__reduce__()[2]
+            if form:
+                order = "F" if array.flags.fnc else "C"
+                mask = np.zeros(array.shape, np.ma.make_mask_descr(array.dtype)) if rest[0] is None else rest[0]
+                np.ma.MaskedArray.__setstate__(target, (*state, mask.tobytes(order), rest[1]))
+            else:
+                np.ndarray.__setstate__(target, state)
+        return objects
+
+    tag_69 = lambda self, n: [self.dtype() for _ in range(n)]
+
 
 def _find(module, name):
     return functools.reduce(getattr, name.split(".") if name else (), importlib.import_module(module))
@@ -573,11 +595,14 @@ def _dtype(description):
     kind, *rest = description
     order = ">" if kind in "biufcUMm" and rest[-1] else "<"
     if kind == "R":
-        itemsize, aligned, _record, names, titles, offsets, fields = rest
+        itemsize, aligned, record, names, titles, offsets, fields = rest
         parts = {"names": list(names), "formats": [*map(_dtype, fields)], "offsets": list(offsets), "itemsize": itemsize}
         if any(titles):
             parts["titles"] = list(titles)
-        return np.dtype(parts, align=aligned)
+        dtype = np.dtype(parts, align=aligned)
+        return np.dtype((np.record, dtype)) if record else dtype
+    if kind == "E":
+        return np.dtype(getattr(importlib.import_module(rest[0]), rest[1]))
     if kind == "A":
         return np.dtype((_dtype(rest[1]), rest[0]))
     if kind in "Mm":

@@ -51,6 +51,8 @@ def objects():
         "strings": strings(),
         "dtypes": dtypes(),
         "numpy-scalars": numpy_scalars(),
+        "array-classes": array_classes(),
+        "dtype-values": dtype_values(),
         "reducers": reducers(),
         "instances": instances(),
         "named-rows": named_rows(),
@@ -282,6 +284,36 @@ def numpy_scalars():
     return [plain, times, [np.int32(i) for i in range(10)], np.str_("é"), np.bytes_(b"x"), np.array([(1, 2.5)], "i4,f8")[0]]
 
 
+def array_classes():
+    grid = np.arange(12.0).reshape(3, 4)
+    mask = grid % 3 == 0
+    record = np.dtype([("x", "<i4"), ("y", "<f8")])
+    own = np.array([None, 1], object).view(Grid)
+    own[0] = own
+    masked = np.ma.MaskedArray(grid, mask, fill_value=-1)
+    return {
+        "records": [np.zeros(3, record).view(np.recarray), np.arange(100).view(np.recarray)],
+        "matrix": grid.view(np.matrix),
+        "map": np.arange(5).view(np.memmap),
+        "own": [grid.view(Grid), np.asfortranarray(grid).view(Grid), np.array(1.5).view(Grid), np.zeros((0, 2)).view(Grid)],
+        "run": [np.arange(i, i + 3).view(Grid) for i in range(4)],
+        "objects": own,
+        "memory": [grid, grid.view(Grid), grid.T.view(Grid)],
+        "masked": [masked, masked, np.ma.MaskedArray(grid), np.ma.MaskedArray(np.asfortranarray(grid), np.asfortranarray(mask))],
+        "masked run": [np.ma.MaskedArray([i, 2, 3], [i % 2, 0, 1]) for i in range(4)],
+        "masked structure": np.ma.MaskedArray([(1, 2.5), (3, 4.5)], [(0, 1), (1, 0)], record),
+        "masked of a class": [np.ma.MaskedArray(grid.view(Grid), mask.copy()), Layers(grid[0], mask[0].copy())],
+        "large": [np.arange(300).view(Grid), np.ma.MaskedArray(np.arange(600), np.arange(600) % 2 == 0)],
+    }
+
+
+def dtype_values():
+    structure = np.dtype([("a", "<i4"), ("b", ">f8", (2,)), ("c", [("d", "S3")])])
+    plain = [np.dtype(code) for code in ("?", "i1", "<f8", ">f8", "O", "U3", "S", "V2", "M8[25s]", "m8", "c16")]
+    strings = [np.dtypes.StringDType(), np.dtypes.StringDType(na_object=None)]
+    return [plain, structure, {structure: structure}, strings, np.dtype(("f4", (2, 3))), np.dtype((np.record, structure)), plain[2], [plain[2]] * 20]
+
+
 def reducers():
     return {
         "fractions": [fractions.Fraction(1, 3), fractions.Fraction(-5, 7)],
@@ -303,6 +335,15 @@ class Point:
 
     class Nested:
         pass
+
+
+class Grid(np.ndarray):
+    def __array_finalize__(self, obj):
+        self.made = obj is not None
+
+
+class Layers(np.ma.MaskedArray):
+    pass
 
 
 class Slots:

@@ -129,6 +129,7 @@ OBJECTS = {
     "records": [{"id": i, "name": f"n{i}", "x": i / 7} for i in range(20)],
     "references": [(shared := [1, 2]), shared, {"a": shared}],
     "arrays": {"a": np.arange(100.0), "b": np.arange(6, dtype="i2").reshape(2, 3), "c": np.array([1, "x"], object)},
+    "dtypes": [np.dtype("f8"), np.dtype([("a", "i4"), ("b", ">f8", (2,))]), {np.dtype("U3"): np.dtype("M8[s]")}],
     "large text": ["x" * 5000, "é" * 3000, b"y" * 5000],
 }
 each_object = pytest.mark.parametrize("obj", OBJECTS.values(), ids=OBJECTS)

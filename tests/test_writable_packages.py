@@ -288,6 +288,17 @@ class Stated(Plain):
         vars(self).update(state)
 
 
+class Stateful(np.ndarray):
+    def __setstate__(self, state):
+        super().__setstate__(state)
+
+
+def subclasses():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return [np.ma.masked_array(X(), X() > 0.5), np.matrix(X()), np.ones(100, [("a", "f8")]).view(np.recarray)]
+
+
 def doubled(array):
     array *= 2
     return np.array(array)
@@ -296,7 +307,11 @@ def doubled(array):
 row("NumPy", "an array below 512 bytes, wherever it is", "`a *= 2`", lambda: [np.arange(10.0)], lambda found: doubled(found[0]))
 row("NumPy", "an array of 512 bytes and more in a list, tuple, dict", "`a *= 2`", lambda: {"a": [X()]}, lambda found: doubled(found["a"][0]), works=False)
 row("NumPy", "an array of objects, of `StringDType`", "`a[0] = x`", lambda: np.array([1, "x"] * 500, object), lambda a: (a.__setitem__(0, 5), a.tolist()))
-row("NumPy", "`MaskedArray`, `matrix`, `recarray`", "`a *= 2`", lambda: [np.ma.masked_array(X(), X() > 0.5), np.matrix(X())], lambda found: list(map(doubled, found)))
+row("NumPy", "`MaskedArray`, `matrix`, `recarray` of 512 bytes and more", "`a.sum()`, `a + 1`, `a[1:]`", subclasses,
+    lambda found: [(a[1:].sum(), a.mean(0), np.asarray(a + 1)) for a in found[:2]] + [found[2].a[1:].sum(), found[2][3]])  # fmt: skip
+row("NumPy", "`MaskedArray`, `matrix`, `recarray` of 512 bytes and more", "`a *= 2`, `a[0] = np.ma.masked`", subclasses,
+    lambda found: [doubled(found[1]), found[0].__setitem__(0, np.ma.masked), found[0].mask], works=False)  # fmt: skip
+row("NumPy", "a subclass of `ndarray` with a `__reduce__` or `__setstate__`", "`a *= 2`", lambda: X().view(Stateful), doubled)
 row("NumPy", "`Generator`, `RandomState`", "`random()`", lambda: [np.random.default_rng(1), np.random.RandomState(1)], lambda gs: [gs[0].random(5), gs[1].rand(5)])
 row("Python", "`OrderedDict`, `defaultdict`, `deque`, `SimpleNamespace` of arrays of 512 bytes and more", "`a *= 2`",
     lambda: collections.OrderedDict(a=X()), lambda found: doubled(found["a"]), works=False)  # fmt: skip

@@ -20,6 +20,13 @@ class Order:
         self.paid = paid
 
 
+class Image(np.ndarray):
+    """A subclass of ndarray with an attribute, as NumPy's documentation has it."""
+
+    def __array_finalize__(self, obj):
+        self.title = getattr(obj, "title", None)
+
+
 @dataclass
 class Reading:
     sensor: int

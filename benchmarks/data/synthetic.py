@@ -14,6 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
+from .classes import Image
 from .rows import row
 
 
@@ -224,3 +225,64 @@ def object_array(n):
     array = np.empty(n, object)
     array[:] = rng.choices([None, True, 7, 300, "red", "green", 0.5, "a longer label"], k=n)
     return array
+
+
+def structured(n):
+    rng = np.random.default_rng(24)
+    array = np.zeros(n, [("id", "i8"), ("value", "f8")])
+    array["id"], array["value"] = range(n), rng.random(n)
+    return array.view(np.recarray)
+
+
+@row("arrays", "a recarray, 1 KB", n=64)
+def recarray_1kb(n):
+    return structured(n)
+
+
+@row("arrays", "a recarray, 1 MB", n=65_536, floor=(1.5, 3))
+def recarray_1mb(n):
+    return structured(n)
+
+
+@row("arrays", "a masked array, 1 MB", n=131_072, floor=(1.5, 3))
+def masked_1mb(n):
+    rng = np.random.default_rng(25)
+    return np.ma.MaskedArray(rng.random(n), rng.random(n) > 0.9)
+
+
+@row("arrays", "an array of a subclass, 1 MB", n=131_072, floor=(1.5, 5))
+def subclass_1mb(n):
+    return float64(n).view(Image)
+
+
+@row("arrays", "1,000 arrays of a subclass, 10 float64", n=1_000, floor=(4, 1.5))
+def small_subclasses(n):
+    rng = np.random.default_rng(26)
+    return [rng.random(10).view(Image) for _ in range(n)]
+
+
+def bfloat16(rng, n):
+    import ml_dtypes
+
+    return rng.random(n, dtype=np.float32).astype(ml_dtypes.bfloat16)
+
+
+@row("arrays", "a bfloat16 array, 1 MB", n=524_288, floor=(1.5, 10), package="ml_dtypes", module="ml_dtypes")
+def bfloat16_1mb(n):
+    return bfloat16(np.random.default_rng(27), n)
+
+
+@row("arrays", "1,000 bfloat16 arrays of 100", n=1_000, floor=(20, 5), package="ml_dtypes", module="ml_dtypes")
+def bfloat16_arrays(n):
+    rng = np.random.default_rng(28)
+    return [bfloat16(rng, 100) for _ in range(n)]
+
+
+@row("arrays", "a bfloat16 array of 16", n=16, floor=(1.5, 1.5), package="ml_dtypes", module="ml_dtypes")
+def bfloat16_16(n):
+    return bfloat16(np.random.default_rng(29), n)
+
+
+@row("arrays", "10,000 bfloat16 scalars", n=10_000, floor=(10, 3), package="ml_dtypes", module="ml_dtypes")
+def bfloat16_scalars(n):
+    return list(bfloat16(np.random.default_rng(30), n))

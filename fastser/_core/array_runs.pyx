@@ -9,7 +9,7 @@ from fastser._core.buffer cimport buffer_append, buffer_extend
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body, data_size
 from fastser._core.copy cimport fastser_copy_short
-from fastser._core.dtypes cimport describe
+from fastser._core.dtypes cimport describe, imports
 from fastser._core.encoder cimport *
 from fastser._core.calls cimport encode_each
 from fastser._core.memo cimport MemoEntry, memo_entry
@@ -61,11 +61,31 @@ cdef int write_dtype(Encoder* e, object descr) except -1:
     # StringDType's missing value may be anything, so that its description is not a key.
     (<dict> e.descriptions)[entry.value if fastser_descr_type_num(<PyObject*> descr) == STRING_DTYPE else description] = entry.value
     keep(e, description)
+    if imports(description):
+        e.flags |= FLAG_FOREIGN
     write_varint(e, DTYPE_DESCRIBED)
     # A description is none of the user's levels, and has a bound of its own.
     e.depth -= DTYPE_LEVELS
     e.walk_value(e, <PyObject*> description)
     e.depth += DTYPE_LEVELS
+    return 0
+
+
+cdef bint describe_all(PyObject** items, Py_ssize_t n) except -1:
+    """Whether n dtypes are such that `write_dtype` brings them back."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not fastser_dtype_code(items[i]) and describe(<object> items[i]) is None:
+            return False
+    return True
+
+
+cdef int encode_dtypes(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
+    """Dtypes as values, of which `describe_all` holds."""
+    cdef Py_ssize_t i
+    write_tag(e, TAG_DTYPE)
+    for i in range(n):
+        write_dtype(e, <object> items[i])
     return 0
 
 
@@ -78,6 +98,16 @@ cdef int write_layout(Encoder* e, PyObject* array) except -1:
     for i in range(ndim):
         write_varint(e, fastser_array_dims(array)[i])
     return 0
+
+
+cdef PyObject* owner_of(PyObject* array) noexcept:
+    """Borrowed: what keeps an array's memory. For one of a subclass that is itself, since the collector does not see through plain arrays."""
+    cdef PyObject* base = fastser_array_base(array)
+    if base == NULL or not fastser_is_array(base) or fastser_type(base) == fastser_array_type or array_is_gathered(array):
+        return array
+    if fastser_array_data(base) != fastser_array_data(array) or fastser_array_nbytes(base) != fastser_array_nbytes(array) or array_is_gathered(base):
+        return array
+    return base
 
 
 cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except -1:
@@ -102,7 +132,7 @@ cdef int write_array_body(Encoder* e, PyObject* array, Py_ssize_t number) except
         if buffer_append(&e.spans, &span, sizeof(Span)) < 0:
             raise MemoryError()
     if size >= ARRAY_BODY_MIN:
-        body = body_new(e, array)
+        body = body_new(e, owner_of(array))
         body.size = size
         if gathered:
             body.gather = 1

@@ -9,7 +9,9 @@ cdef extern from *:
     """
     #include <numpy/arrayobject.h>
     #define fastser_array_type ((PyObject *) &PyArray_Type)
+    #define fastser_is_array(o) PyArray_Check(o)
     #define fastser_array(o) ((PyArrayObject *) (o))
+    #define fastser_array_base(o) PyArray_BASE(fastser_array(o))
     #define fastser_array_data(o) ((char *) PyArray_DATA(fastser_array(o)))
     #define fastser_array_nbytes(o) ((Py_ssize_t) PyArray_NBYTES(fastser_array(o)))
     #define fastser_array_size(o) ((Py_ssize_t) PyArray_SIZE(fastser_array(o)))
@@ -114,6 +116,8 @@ cdef extern from *:
     int fastser_dtype_code(PyObject* descr) noexcept
 
     PyObject* fastser_array_type
+    bint fastser_is_array(PyObject* o) noexcept                             # of a subclass, too
+    PyObject* fastser_array_base(PyObject* o) noexcept                      # borrowed, or NULL
     char* fastser_array_data(PyObject* o) noexcept
     Py_ssize_t fastser_array_nbytes(PyObject* o) noexcept
     Py_ssize_t fastser_array_size(PyObject* o) noexcept
@@ -143,6 +147,7 @@ cdef extern from *:
     void fastser_array_freeze(PyObject* array) noexcept
     int NPY_ARRAY_F_CONTIGUOUS
     int NPY_ARRAY_WRITEABLE
+    int NPY_USERDEF
     bint fastser_is_scalar(PyObject* o) noexcept
     PyObject* fastser_scalar_descr(PyObject* o) except NULL                 # new
     PyObject* fastser_scalar_array(PyObject* o) except NULL                 # new, 0-d

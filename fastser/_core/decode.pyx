@@ -12,7 +12,7 @@ from fastser._core.bodies cimport read_bodies
 from fastser._core.capi cimport *
 from fastser._core.callables cimport rebuild_globals
 from fastser._core.cursors cimport *
-from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen
+from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen, user_code_begins, user_code_ends
 from fastser._core.dtypes cimport build
 from fastser._core.faults cimport bad, reraise, too_deep, unbacked
 from fastser._core.hashing cimport check_hashable, check_reopened
@@ -21,6 +21,7 @@ from fastser._core.leaf_runs cimport (
     LeafRun, constant_of, decode_text, open_leaf_run, read_leaf_run, read_leaves, read_truths,
 )
 from fastser._core.rebuild cimport rebuild_decimals, rebuild_uuids, rebuild_zones
+from fastser._core.rebuild_array_classes cimport rebuild_arrays_of
 from fastser._core.rebuild_calls cimport rebuild_arrow, rebuild_calls, rebuild_hooked, rebuild_memory, rebuild_templates
 from fastser._core.rebuild_instances cimport rebuild_instances, rebuild_named_rows
 from fastser._core.references cimport branches, grow, grows, hide, let_go, new_sequence, number, read_references, set_number, show
@@ -55,6 +56,7 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
     cdef PyObject* description
     cdef object dtype
     cdef int inside
+    cdef bint paused
     if code < <uint64_t> FASTSER_PLAIN_COUNT and fastser_plain[code].descr != NULL:
         return fastser_plain[code].descr
     if code == DTYPE_DESCRIBED:
@@ -70,15 +72,28 @@ cdef PyObject* read_dtype(Decoder* d) except NULL:
         if not inside:
             d.inside = 0
             d.depth += DTYPE_LEVELS
+        paused = d.foreign and d.collector    # which it never is where no objects are made, but tables
+        if paused:
+            user_code_begins(d)               # something may be imported
         try:
-            dtype = build(<object> description)
+            dtype = build(<object> description, d.foreign)
         finally:
             fastser_decref(description)
+        if paused:
+            user_code_ends(d)
         (<list> d.dtypes).append(dtype)
         return <PyObject*> dtype
     if code >= DTYPE_EARLIER and d.dtypes != NULL and code - DTYPE_EARLIER < <uint64_t> len(<list> d.dtypes):
         return fastser_list_items(d.dtypes)[code - DTYPE_EARLIER]
     bad(d, "the code of a dtype", code)
+
+
+cdef int decode_dtypes(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = read_dtype(d)
+        fastser_incref(out[i])
+    return 0
 
 
 cdef int decode_arrays(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1:
@@ -711,6 +726,10 @@ cdef int decode_run(Decoder* d, PyObject** out, Py_ssize_t n, int tag) except -1
         return rebuild_instances(d, out, n)
     if tag == TAG_NAMED_ROWS:
         return rebuild_named_rows(d, out, n)
+    if tag == TAG_ARRAYS_OF:
+        return rebuild_arrays_of(d, out, n)
+    if tag == TAG_DTYPE:
+        return decode_dtypes(d, out, n)
     if tag == TAG_GLOBAL:
         return rebuild_globals(d, out, n)
     if tag == TAG_TEMPLATE:

@@ -4,12 +4,15 @@ cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 
+from fastser._core.array_classes cimport encode_array_of, encode_arrays_of
+from fastser._core.array_runs cimport describe_all, encode_dtypes, encode_scalars
 from fastser._core.calls cimport encode_by_value, encode_call, encode_calls, encode_hooked, encode_tracked
 from fastser._core.capi cimport *
 from fastser._core.encoder cimport *
 from fastser._core.instances cimport encode_instance, encode_instance_run, encode_row_run
 from fastser._core.numbering cimport *
 from fastser._core.plans cimport *
+from fastser._core.runs cimport is_worth_it
 from fastser._core.globals cimport encode_reference
 from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
 from fastser._core.memo cimport MemoEntry, memo_entry
@@ -50,7 +53,7 @@ cdef bint runs_code(PyObject* o) noexcept:
     if not kind_of(t) & FOREIGN:
         return False
     plan = known_plan(t)
-    return plan is None or plan.kind > PLAN_ROWS
+    return plan is None or plan.kind > PLAN_SCALAR or plan.masked
 
 
 cdef object hook_of(Encoder* e, PyObject* t):
@@ -80,7 +83,7 @@ cdef Py_ssize_t encode_for_hook(Encoder* e, PyObject** items, Py_ssize_t k, Py_s
 cdef inline bint is_first_of_class(Encoder* e, PyObject* t, ClassPlan plan) except -1:
     """Whether an instance is to be a call, lest its class lead back to it before a reader has begun it."""
     cdef MemoEntry* entry
-    if not e.classes_first or plan.kind > PLAN_ROWS or is_found(t, plan.module, plan.name):
+    if not e.classes_first or plan.kind > PLAN_ARRAY or is_found(t, plan.module, plan.name):
         return False
     entry = memo_entry(&e.classes, t)
     if entry == NULL:
@@ -110,6 +113,14 @@ cdef int encode_foreign(Encoder* e, PyObject* o) except -1:
     elif plan.kind == PLAN_ROWS and not e.recursive:
         encode_row_run(e, &o, 1, 1, plan)
         return 0
+    elif plan.kind == PLAN_ARRAY:
+        if encode_array_of(e, o, plan):
+            return 0
+    elif plan.kind == PLAN_DTYPE:
+        if describe_all(&o, 1):
+            return encode_dtypes(e, &o, 1)
+    elif plan.kind == PLAN_SCALAR:
+        return encode_scalars(e, &o, 1)
     elif plan.kind == PLAN_REFERENCE:
         if not encode_reference(e, o, None):
             encode_by_value(e, o, None, None)
@@ -138,6 +149,17 @@ cdef Py_ssize_t encode_foreign_run(Encoder* e, PyObject** items, Py_ssize_t k, P
         return encode_instance_run(e, items, k, n, plan)
     if plan.kind == PLAN_ROWS:
         return encode_row_run(e, items, k, n, plan)
+    if plan.kind == PLAN_ARRAY:
+        return encode_arrays_of(e, items, k, n, plan)
+    if plan.kind == PLAN_DTYPE or plan.kind == PLAN_SCALAR:
+        if not is_worth_it(k, n) or (plan.kind == PLAN_DTYPE and not describe_all(items, k)):
+            return 0
+        write_concat(e, k, n)
+        if plan.kind == PLAN_DTYPE:
+            encode_dtypes(e, items, k)
+        else:
+            encode_scalars(e, items, k)
+        return k
     if plan.kind == PLAN_REDUCE:
         return encode_calls(e, items, k, n, plan)
     if plan.kind == PLAN_HOOK:

@@ -6,10 +6,12 @@ from cpython.object cimport PyObject
 cdef enum:
     PLAN_FIELDS = 1
     PLAN_ROWS = 2
-    PLAN_REFERENCE = 3
-    PLAN_REDUCE = 4
-    PLAN_HOOK = 5
-
+    PLAN_ARRAY = 3
+    PLAN_DTYPE = 4
+    PLAN_SCALAR = 5
+    PLAN_REFERENCE = 6
+    PLAN_REDUCE = 7
+    PLAN_HOOK = 8
 
     # What becomes of the arrays in an object that is made again by a call.
     ARRAYS_COPIED = 0
@@ -29,6 +31,7 @@ cdef class ClassPlan:
     cdef bint has_dict            # FIELDS: instances have a __dict__
     cdef bint hashes_address      # its objects can be hashed before they are complete
     cdef bint has_setstate
+    cdef bint masked              # ARRAY: NumPy's masked arrays make it again
     cdef int arrays               # ARRAYS_...
     cdef object hook              # HOOK: one that is built in
     cdef str module               # where an importable class says it is; None if that takes a closer look

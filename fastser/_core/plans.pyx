@@ -19,7 +19,10 @@ from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry
 
 from fastser import fallback as _fallback, views as _views
 
-cdef dict _kinds = {"FIELDS": PLAN_FIELDS, "ROWS": PLAN_ROWS, "REFERENCE": PLAN_REFERENCE, "REDUCE": PLAN_REDUCE, "HOOK": PLAN_HOOK}
+cdef dict _kinds = {
+    "FIELDS": PLAN_FIELDS, "ROWS": PLAN_ROWS, "ARRAY": PLAN_ARRAY, "DTYPE": PLAN_DTYPE, "SCALAR": PLAN_SCALAR,
+    "REFERENCE": PLAN_REFERENCE, "REDUCE": PLAN_REDUCE, "HOOK": PLAN_HOOK,
+}
 cdef dict _reducers = _copyreg.dispatch_table
 cdef dict _modules = _sys.modules
 cdef str _registry_module = "cloudpickle.cloudpickle"
@@ -214,6 +217,7 @@ cdef ClassPlan make_plan(object cls):
     plan.hook = decided.hook
     plan.hashes_address = fastser_hashes_address(<PyObject*> cls)
     plan.has_setstate = hasattr(cls, "__setstate__")
+    plan.masked = decided.masked
     plan.arrays = _views.arrays_of(cls) if plan.kind == PLAN_REDUCE else ARRAYS_COPIED
     module, name = _fallback.found_in(cls.__module__), cls.__qualname__
     plan.module = module if type(module) is str else None

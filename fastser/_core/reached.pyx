@@ -8,17 +8,22 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 
 from fastser._core.arrays cimport (
-    DTYPE_OBJECT, array_is_gathered, fastser_array_data, fastser_array_descr, fastser_array_type, fastser_dtype_code, fastser_plain_import,
+    DTYPE_OBJECT, array_is_gathered, fastser_array_base, fastser_array_data, fastser_array_descr, fastser_array_type, fastser_dtype_code,
+    fastser_is_array, fastser_plain_import,
 )
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body, columns_bodies, columns_body_count
 from fastser._core.encoder cimport Encoder
 from fastser._core.kinds cimport is_mapping, kinds_import
-from fastser._core.plans cimport ARRAYS_VIEWED, PLAN_FIELDS, PLAN_REDUCE, PLAN_ROWS, ClassPlan, known_plan
+from fastser._core.plans cimport ARRAYS_VIEWED, PLAN_ARRAY, PLAN_FIELDS, PLAN_REDUCE, PLAN_ROWS, ClassPlan, known_plan
 from fastser._core.tags cimport *
 
 from collections import deque as _deque
 from types import SimpleNamespace as _SimpleNamespace
+
+import numpy as _numpy
+
+cdef object _flat = _numpy.ndarray.flat
 
 cnp.import_array()
 fastser_plain_import()
@@ -31,7 +36,7 @@ cdef extern from *:
 
 cdef inline bint is_view(Encoder* e, Body* body) noexcept:
     """Whether the elements of an array would be read as a view."""
-    return body.tag != 0 and e.columns.tags.data[body.tag] == BODY_BUFFER and fastser_type(body.owner) == fastser_array_type
+    return body.tag != 0 and e.columns.tags.data[body.tag] == BODY_BUFFER and fastser_is_array(body.owner)
 
 
 cdef inline object place_of(PyObject* array):
@@ -48,7 +53,7 @@ cdef int mark_reached(Encoder* e) except -1:
             continue
         if places is None:
             places = places_reached(e)
-        if place_of(bodies[i].owner) in places:
+        if place_of(bodies[i].owner) in places or <size_t> fastser_array_base(bodies[i].owner) in places:
             e.columns.tags.data[bodies[i].tag] = BODY_COPY
     return 0
 
@@ -65,10 +70,10 @@ cdef set places_reached(Encoder* e):
             left.append(<object> reached[i])
     while left:
         o = left.pop()
-        if fastser_type(<PyObject*> o) == fastser_array_type:
+        if fastser_is_array(<PyObject*> o):
+            # Of one of a subclass that is gathered, the body is a plain array's, whose base it is.
             if fastser_dtype_code(fastser_array_descr(<PyObject*> o)) != DTYPE_OBJECT:
                 places.add(place_of(<PyObject*> o))
-                continue
         for part in parts_of(o):
             # Strings and numbers are most of what there is.
             if type(part) is not str and type(part) is not int and type(part) is not float and <size_t> <PyObject*> part not in seen:
@@ -82,10 +87,11 @@ cdef object parts_of(object o):
     cdef PyObject* t = fastser_type(<PyObject*> o)
     cdef ClassPlan plan
     cdef list parts
+    cdef PyObject* fields
     if t == fastser_list_type or t == fastser_tuple_type or t == fastser_set_type or t == fastser_frozenset_type:
         return o
     if t == fastser_array_type:
-        return o.flat
+        return o.flat if fastser_dtype_code(fastser_array_descr(<PyObject*> o)) == DTYPE_OBJECT else ()
     if is_mapping(t):
         return [*o, *o.values()]
     plan = known_plan(t)
@@ -93,6 +99,13 @@ cdef object parts_of(object o):
         return ()
     if plan.kind == PLAN_ROWS:
         return tuple.__iter__(o)
+    if plan.kind == PLAN_ARRAY:
+        parts = list(_flat.__get__(o)) if fastser_dtype_code(fastser_array_descr(<PyObject*> o)) == DTYPE_OBJECT else []
+        if plan.masked:
+            fields = instance_dict(<PyObject*> o, NULL)    # the mask is among them
+            parts.extend(dict.values(<object> fields))
+            fastser_decref(fields)
+        return parts
     if plan.kind == PLAN_FIELDS:
         return fields_of(o, plan)
     if plan.kind == PLAN_REDUCE and plan.arrays == ARRAYS_VIEWED:

@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 from fastser._core.arena cimport arena_free
 from fastser._core.array_views cimport ArrayForm, read_form
 from fastser._core.arrays cimport (
-    DTYPE_OBJECT, STRING_DTYPE, fastser_descr_has_objects, fastser_descr_has_subarray, fastser_descr_itemsize,
+    DTYPE_OBJECT, NPY_USERDEF, STRING_DTYPE, fastser_descr_has_objects, fastser_descr_has_subarray, fastser_descr_itemsize,
     fastser_descr_type_num, fastser_dtype_code, fastser_plain_import,
 )
 from fastser._core.arrow_values cimport end_of_utf8
@@ -262,6 +262,8 @@ cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, con
     cdef object dtype = <object> descr
     cdef bytes format
     cdef Node* node
+    if fastser_descr_type_num(descr) >= NPY_USERDEF:
+        refuse(place, f"elements of dtype {dtype}")    # whose characters may be those of NumPy's own
     if dtype.char == "?":
         return leaf(self, NODE_BYTES_OF_BOOL, tag, n, data, 1)
     text = FORMATS.get(dtype.char) if dtype.isnative else None
@@ -844,6 +846,7 @@ cdef dict OTHERS = {
     TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice", TAG_TEMPLATE: "a template string",
     TAG_GLOBAL: "a class or another object that is found by its name", TAG_CALL: "an object that its own reducer makes",
     TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer", TAG_ARROW: "Arrow data as a value",
+    TAG_ARRAYS_OF: "an array of a class of its own", TAG_DTYPE: "a dtype",
 }
 
 

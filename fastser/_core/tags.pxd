@@ -121,6 +121,9 @@ cdef enum:
 
     TAG_FROZENDICT = 67   # n frozendicts, as DICT or RECORDS has n dicts; numbered
 
+    TAG_ARRAYS_OF = 68    # varint form, callable, with MASKED_OF another one, items(n) arrays, of masked ones items(n) masks, items(n) fill values; numbered
+    TAG_DTYPE = 69        # n dtypes
+
     TAG_SMALL_INT = 128   # 128 + v stands for the integer v in 0..127, n must be 1
 
     # Where a body lies.
@@ -130,6 +133,11 @@ cdef enum:
     BODY_OF = 3           # varint: the memory of the array with that number (arrays)
     BODY_PADDED = 4       # varint: so many bytes of the next item of data come before it (memory, whose size nothing else tells)
     BODY_COPY = 5         # the next of buffers; what a call makes may write to it (arrays and memory)
+
+    # What the arrays of a class are made as.
+    FORM_PLAIN = 0        # by the class alone
+    FORM_MASKED = 1       # as NumPy's masked arrays, over ndarrays
+    FORM_MASKED_OF = 2    # over arrays of the class that follows
 
     # What a reducer told beside a callable and its arguments.
     PART_STATE = 1        # items(n)

@@ -29,6 +29,9 @@ def main():
     import test_arrow_objects  # last: not every engine is there for every Python
 
     write("engines/", {name: lambda obj=obj: fastser.dumps(obj) for name, obj in test_arrow_objects.golden().items()})
+    import test_ml_dtypes
+
+    write("packages/", {"ml_dtypes": lambda: fastser.dumps(test_ml_dtypes.golden())})
 
 
 def write(folder, frames):
