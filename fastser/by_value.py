@@ -484,7 +484,7 @@ def fill_class(cls: type, state: tuple[Any, ...]) -> None:
     _, setter, attributes, *annotations = state
     # One that is here already knows the line where it begins. What its annotations name may come later.
     here = vars(cls).get("__annotate_func__") if "__firstlineno__" in vars(cls) else None
-    setter(cls, (attributes, {}))
+    setter(cls, ({**(definitions.waiting(cls) or {}), **attributes}, {}))
     if annotations:
         late.set_class_annotations(cls, here, *annotations)
     definitions.filled(cls)
@@ -492,12 +492,20 @@ def fill_class(cls: type, state: tuple[Any, ...]) -> None:
 
 def fill_first(cls: type, setter: Any, attributes: dict[str, Any]) -> None:
     if definitions.is_unfilled(cls):
-        setter(cls, (attributes, {}))
+        waiting = definitions.waiting(cls)
+        if waiting is None:
+            setter(cls, (attributes, {}))
+        else:
+            waiting.update(attributes)
 
 
 def fill_attribute(cls: type, name: str, attribute: Any) -> None:
     if definitions.is_unfilled(cls):
-        setattr(cls, name, attribute)
+        waiting = definitions.waiting(cls)
+        if waiting is None:
+            setattr(cls, name, attribute)
+        else:
+            waiting[name] = attribute
 
 
 def fill_functions(parts: list[tuple[types.FunctionType, Any]]) -> None:

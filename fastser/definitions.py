@@ -114,24 +114,42 @@ def made(
             if found is None:  # no other thread was faster
                 found = new
                 record = _record_of(found)
-                record.key, record.unfilled = key, True
+                record.key, record.maker = key, threading.get_ident()
                 _remember(key, found)
-    elif key.kind in (OPEN, LOCAL):
-        record = _record_of(found)
-        record.unfilled = record.key is not None  # made before; what it refers to may have changed
+    if isinstance(found, type):
+        _begin_to_fill(found, key)
     return found
 
 
-def is_unfilled(obj: Any) -> bool:
-    """Whether what `made` returned has still to get what it holds."""
-    return _record_of(obj).unfilled
+def _begin_to_fill(cls: type, key: Key) -> None:
+    record, thread = _record_of(cls), threading.get_ident()
+    if record.maker is not None:
+        record.waiting[thread] = None if record.maker == thread else {}
+    elif record.key is not None and key.kind in (OPEN, LOCAL):  # made before; what it refers to may have changed
+        record.waiting[thread] = {}
+    else:
+        record.waiting.pop(thread, None)  # of a load that failed
 
 
-def filled(obj: Any) -> None:
-    record = _record_of(obj)
-    record.unfilled = False
+def is_unfilled(cls: type) -> bool:
+    """Whether a class that `made` returned to this thread has still to get what it holds."""
+    return threading.get_ident() in _record_of(cls).waiting
+
+
+def waiting(cls: type) -> dict[str, Any] | None:
+    """The attributes that a class is to get all at once, when what they refer to is complete.
+
+    Other threads may be using it. None: nobody else has it yet, and what its attributes lead to may need those that come before.
+    """
+    return _record_of(cls).waiting[threading.get_ident()]
+
+
+def filled(cls: type) -> None:
+    record = _record_of(cls)
+    record.maker = None
+    del record.waiting[threading.get_ident()]
     if record.narrow is None:
-        record.narrow = _narrow(obj)
+        record.narrow = _narrow(cls)
 
 
 def own_function(key: Key, cls: type = types.FunctionType, parts_of: Callable[[Any], Any] | None = None) -> Any:
@@ -180,13 +198,14 @@ def _narrow(obj: Any) -> bytes:
 class _Record:
     """What is known of one object."""
 
-    __slots__ = ("key", "keys", "narrow", "unfilled")
+    __slots__ = ("key", "keys", "narrow", "maker", "waiting")
 
     def __init__(self) -> None:
         self.key: Key | None = None  # that it was made under
         self.narrow: bytes | None = None  # its digest then
         self.keys: dict[bytes, Key] = {}  # where no name finds it, by what its digest was
-        self.unfilled = False
+        self.maker: int | None = None  # the thread that made a class which is not complete yet
+        self.waiting: dict[int, dict[str, Any] | None] = {}  # by thread: what a class is about to get
 
 
 # What allows no weak references (aliases, sentinels) is kept.

@@ -772,3 +772,51 @@ def test_a_failed_load_leaves_nothing_half_made():
     assert fastser.loads(received)[1] is Holder
     """
     mains.run(use, mains.run(program).sent)
+
+
+def test_a_class_that_is_loaded_again_works_meanwhile():
+    """Other threads may be using it: it gets what it holds when that is complete."""
+    program = """
+    class Meets:
+        def __reduce__(self): return (lambda: sys.meet()), ()
+    def make(kept):
+        class Local:
+            held = kept
+            met = Meets()
+            def f(self): return __class__, kept, helper(self)
+        return Local
+    def helper(obj): return obj.held
+    Local = make([1])
+    send(fastser.dumps([Local(), Local]))
+    """
+    use = """
+    sys.meet = lambda: 0
+    first, Local = fastser.loads(received)
+    seen = []
+    def meet():
+        thread = threading.Thread(target=lambda: seen.append((first.f(), Local.met)))
+        thread.start()
+        thread.join()
+        return len(seen)
+    sys.meet = meet
+    again, found = fastser.loads(received)
+    assert seen == [((Local, [1], [1]), 0)] and found is Local is type(again) and Local.met == 1
+    """
+    # Two threads that load it for the first time.
+    both = """
+    seen = []
+    def load_as_well():
+        thread = threading.Thread(target=lambda: seen.append(fastser.loads(received)))
+        sys.meet = lambda: 2
+        thread.start()
+        thread.join()
+        (one, Local) = seen[0]
+        assert one.f() == (Local, [1], [1]) and Local.met == 2
+        return 1
+    sys.meet = load_as_well
+    one, Local = fastser.loads(received)
+    assert type(one) is Local is seen[0][1] and one.f() == seen[0][0].f() == (Local, [1], [1])
+    """
+    sent = mains.run(program).sent
+    for reader in (use, both):
+        mains.run(reader, sent)
