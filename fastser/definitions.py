@@ -107,11 +107,11 @@ def made(
 ) -> Any:
     """What is `known` under a key; else what `make` makes, which is known from now on, and is to be filled."""
     found = known(key, cls, parts_of)
-    if found is None:
+    if not _is_made_of(found, arguments):
         new = make(*arguments)  # which may run any code: nothing is locked
         with _lock:
             found = _of_key(key)
-            if found is None:  # no other thread was faster
+            if not _is_made_of(found, arguments):  # no other thread was faster
                 found = new
                 record = _record_of(found)
                 record.key, record.maker = key, threading.get_ident()
@@ -121,11 +121,22 @@ def made(
     return found
 
 
+def _is_made_of(found: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether a class that was made here has the bases and the metaclass that one is to be made of: they may have been defined anew."""
+    if not isinstance(found, type) or _record_of(found).key is None:
+        return found is not None
+    metaclass, bases = arguments[0], next(part for part in arguments if type(part) is tuple)
+    parts = [getattr(base, "__origin__", base) for base in bases]
+    return (not isinstance(metaclass, type) or type(found) is metaclass) and all(
+        any(part is base for base in found.__mro__) for part in parts if isinstance(part, type)
+    )
+
+
 def _begin_to_fill(cls: type, key: Key) -> None:
     record, thread = _record_of(cls), threading.get_ident()
     if record.maker is not None:
         record.waiting[thread] = None if record.maker == thread else {}
-    elif record.key is not None and key.kind in (OPEN, LOCAL):  # made before; what it refers to may have changed
+    elif record.key is not None and key.kind != WIDE:  # made before; what it refers to may have changed
         record.waiting[thread] = {}
     else:
         record.waiting.pop(thread, None)  # of a load that failed

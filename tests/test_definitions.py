@@ -820,3 +820,35 @@ def test_a_class_that_is_loaded_again_works_meanwhile():
     sent = mains.run(program).sent
     for reader in (use, both):
         mains.run(reader, sent)
+
+
+def test_a_class_that_a_reader_does_not_have_is_as_the_last_frame_says():
+    """Its statement is the same; what it refers to, and what it is derived from, was defined anew."""
+    program = """
+    def cell(text): exec(compile(text, "<cell>", "exec"), globals())
+    frames = []
+    def pack(text):
+        cell(text)
+        frames.append(fastser.dumps(C()))
+    pack("def f(): return 1\\nN = 1\\nclass C:\\n kept = [1]\\n def m(self): return f(), N, self.kept")
+    pack("def f(): return 2\\nN = 2\\nC.kept.append(2)")
+    both = "class B:\\n def m(self): return {0}\\nclass C(B): ..."
+    pack(both.format(1))
+    pack(both.format(2))
+    both = "class M(type):\\n def of(c): return {0}\\nclass C(metaclass=M):\\n def m(self): return C.of()"
+    pack(both.format(1))
+    pack(both.format(2))
+    import pickle
+    send(pickle.dumps(frames))
+    """
+    use = """
+    import pickle
+    frames = pickle.loads(received)
+    loaded = [fastser.loads(frame) for frame in frames]
+    assert [one.m() for one in loaded] == [(2, 2, [1, 2])] * 2 + [1, 2, 1, 2]
+    assert type(loaded[0]) is type(loaded[1])
+    for one, frame in zip(loaded[1::2], frames[1::2]):
+        assert type(fastser.loads(frame)) is type(one)
+    assert fastser.loads(frames[0]).m() == (1, 1, [1])
+    """
+    mains.run(use, mains.run(program).sent)
