@@ -22,7 +22,7 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
-from fastser import definitions, digests, errors, late
+from fastser import definitions, digests, enums, errors, late
 from fastser.definitions import Key
 from fastser.fallback import MAIN, reference
 from fastser.hooks import found_in
@@ -191,10 +191,11 @@ class ByValue:
         if not _is_of_a_statement(cls):
             raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
         make, arguments, (attributes, _), *_, setter = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
-        arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
-        if issubclass(cls, enum.Enum) and hasattr(enum, "member"):
-            # What would be a method, had it not been said to be a member.
-            arguments[3].update((name, enum.member(value)) for name, value in arguments[3].items() if hasattr(value, "__get__"))
+        if issubclass(cls, enum.Enum):
+            make, arguments = enums.make_enum, (type(cls), arguments[0], *enums.parts_of(cls))
+            attributes = {name: value for name, value in attributes.items() if name not in cls.__members__}
+        else:
+            arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
         static = attributes.get("__static_attributes__")
         if type(static) is tuple:
             attributes["__static_attributes__"] = tuple(sorted(static))  # in the order of a set
@@ -241,6 +242,8 @@ class ByValue:
         begin += (Then(fill_attribute, cls, name, rest[name]) for name in vars(cls) if name in rest)
         if others:
             begin.append(Then(fill_functions, others))
+        if issubclass(cls, enum.Enum):
+            begin.append(Then(fill_members, cls, enums.states_of(cls)))
         return begin, last
 
     def _member(self, obj: Any) -> Any:
@@ -506,6 +509,11 @@ def fill_attribute(cls: type, name: str, attribute: Any) -> None:
             setattr(cls, name, attribute)
         else:
             waiting[name] = attribute
+
+
+def fill_members(cls: type, states: dict[str, dict[str, Any]]) -> None:
+    if definitions.is_unfilled(cls):
+        enums.fill_members(cls, states)
 
 
 def fill_functions(parts: list[tuple[types.FunctionType, Any]]) -> None:

@@ -852,3 +852,47 @@ def test_a_class_that_a_reader_does_not_have_is_as_the_last_frame_says():
     assert fastser.loads(frames[0]).m() == (1, 1, [1])
     """
     mains.run(use, mains.run(program).sent)
+
+
+ENUMS = {
+    "attributes of __init__": (
+        "class E(enum.Enum):\n A = 1, 2\n B = 3, 4\n def __init__(self, x, y): self.both = [x, y]",
+        "E.A.both == [1, 2] and E((3, 4)) is E.B and E.B.both == [3, 4]",
+    ),
+    "an inherited __init__": (
+        "class B(enum.Enum):\n def __init__(self, x): self.x = x * 2\nclass E(B): A = 1",
+        "E.A.x == 2 and E.A.value == 1 and E(1) is E.A",
+    ),
+    "values of __new__": (
+        "class E(bytes, enum.Enum):\n def __new__(cls, n, unit):\n  one = bytes.__new__(cls, [n])\n  one._value_, one.unit = n, unit\n  return one\n"
+        " A = 7, 'km'",
+        "E.A == b'\\x07' and E.A.value == 7 and E.A.unit == 'km' and E(7) is E.A",
+    ),
+    "members that are times": (
+        "import datetime\nclass E(datetime.timedelta, enum.Enum):\n def __new__(cls, n):\n  one = datetime.timedelta.__new__(cls, n)\n"
+        "  one._value_ = str(n)\n  return one\n A = 7",
+        "E.A.days == 7 and E('7') is E.A",
+    ),
+    "members that are tuples": ("class E(tuple, enum.Enum):\n A = 1, 2\n B = (3,)", "E.A == (1, 2) == E.A.value and E.B == (3,) and E((3,)) is E.B"),
+    "members that are lists": ("class E(list, enum.Enum): A = [1]", "E.A == [1] == E.A.value"),
+    "members that are dataclasses": (
+        "@dataclasses.dataclass\nclass D: x: int; y: int = 5\nclass E(D, enum.Enum): A = 1, 2; B = 3,",
+        "(E.A.x, E.A.y, E.B.x, E.B.y) == (1, 2, 3, 5)",
+    ),
+    "other names": ("class E(enum.Enum): A = 1; B = 1; C = 2", "E.B is E.A is E['B'] and [*E.__members__] == ['A', 'B', 'C']"),
+    "several flags": (
+        "class E(enum.Flag): A = 1; B = 2; AB = 3; NONE = 0",
+        "E.AB is E.A | E.B and E(0) is E.NONE and [*E.__members__] == ['A', 'B', 'AB', 'NONE']",
+    ),
+    "flags without a name": ("class E(enum.IntFlag): A = 1; HIGH = 12", "E.HIGH == 12 and E(13) == E.A | E.HIGH == 13"),
+    "functions": ("class E(enum.Enum):\n A = functools.partial(lambda x: x + 1)\n def __call__(self, x): return self.value(x)", "E.A(1) == 2"),
+    "attributes set later": ("class E(enum.Enum): A = 1\nE.A.of = [E]", "E.A.of == [E]"),
+}
+
+
+def test_members_of_enumerations():
+    """They are not made of their values anew, which `__new__` and `__init__` may have changed."""
+    sent = mains.run_all({name: f"{text}\nsend(fastser.dumps([E, list(E)]))" for name, (text, _) in ENUMS.items()})
+    use = "E, members = fastser.loads(received)\nassert {0}, vars(E)\nassert all(one is other for one, other in zip(E, members))\n"
+    use += "assert fastser.loads(fastser.dumps(E)) is E"
+    mains.run_all({name: (use.replace("{0}", check), sent[name].sent) for name, (_, check) in ENUMS.items()})
