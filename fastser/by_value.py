@@ -60,6 +60,7 @@ class ByValue:
 
     def __init__(self, values: bool = False, refused: str | None = None) -> None:
         self._values, self._refused = values, refused
+        self._graph = digests.Graph()
         self._cells: dict[int, types.CellType] = {}  # whose contents their functions have
         self._scopes: dict[int, dict[str, Any]] = {}  # what stands for the globals of their modules
         self._functions: dict[int, types.FunctionType] = {}  # those that were taken apart
@@ -89,7 +90,7 @@ class ByValue:
             return make_module, (cls, obj.__name__), attributes, None, None, fill_module
         if cls in late.ONE_IN_A_PROCESS:
             _, make, *arguments = parts = late.ONE_IN_A_PROCESS[cls](obj)
-            return make_one, (tuple(definitions.key_of(obj, parts=parts)), cls, make, *arguments)
+            return make_one, (tuple(definitions.key_of(obj, parts=parts, graph=self._graph)), cls, make, *arguments)
         if cls in late.REDUCERS:
             reduced = late.REDUCERS[cls](obj)
             return None if reduced is NotImplemented else reduced
@@ -169,7 +170,7 @@ class ByValue:
         parts = _parts_of_cached(obj)
         if self._values or not definitions.is_found(obj):
             return make_cached, parts, vars(obj), None, None, fill_cached
-        return make_own_cached, (tuple(definitions.key_of(obj, parts=parts)), *parts), vars(obj), None, None, fill_cached
+        return make_own_cached, (tuple(definitions.key_of(obj, parts=parts, graph=self._graph)), *parts), vars(obj), None, None, fill_cached
 
     def _cell(self, cell: types.CellType) -> Any:
         if id(cell) in self._cells:
@@ -207,7 +208,7 @@ class ByValue:
             if definitions.is_found(cls):
                 return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
             raise pickle.PicklingError(reason)
-        key = tuple(definitions.key_of(cls, self._values))
+        key = tuple(definitions.key_of(cls, self._values, graph=self._graph))
         begin, last = self._begin(cls, setter, attributes)
         annotate = vars(cls).get("__annotate_func__")
         state = (begin, setter, last) if annotate is None else (begin, setter, last, annotate, vars(cls).get("__annotations_cache__"))

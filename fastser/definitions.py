@@ -34,7 +34,7 @@ class Key(NamedTuple):
     number: int | str
 
 
-def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
+def key_of(obj: Any, values: bool = False, parts: Any = None, graph: digests.Graph | None = None) -> Key:
     """What to pack for a definition, so that a reader knows it if it has it.
 
     Parameters
@@ -45,6 +45,8 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
         Whether a reader is to take its own only if that refers to equal values as well.
     parts : tuple, optional
         What an object that is neither class nor function is made of.
+    graph : digests.Graph, optional
+        What definitions of the same message refer to.
     """
     narrow = _narrow(obj) if parts is None else digests.of_parts(parts)
     record = _record_of(obj)
@@ -55,11 +57,11 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
             return record.key
     module, name = place(obj)
     if digests.found(module, name) is not obj:
-        return record.keys.get(narrow) or _local_key(obj, record, narrow, parts)
+        return record.keys.get(narrow) or _local_key(obj, record, narrow, parts, graph)
     key = Key(module, name, narrow, NAMED, 0)
     _remember(key, obj)
     if values and parts is None:
-        digest, is_open = digests.wide(obj)
+        digest, is_open = digests.wide(obj, graph)
         key = Key(module, name, digest, OPEN if is_open else WIDE, 0)
         _remember(key, obj)
     return key
@@ -252,9 +254,9 @@ def _remember(key: Key, obj: Any) -> None:
     objects[key] = obj
 
 
-def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any) -> Key:
+def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any, graph: digests.Graph | None) -> Key:
     module, name = place(obj)
-    digest, is_open = digests.wide(obj if parts is None else parts)
+    digest, is_open = digests.wide(obj if parts is None else parts, graph)
     number: int | str = uuid.uuid4().hex  # nobody can tell whether another one is the same
     with _lock:
         if narrow in record.keys:  # another thread was faster

@@ -9,7 +9,7 @@ import cloudpickle
 import fastser
 import mains
 import pytest
-from fastser.digests import narrow
+from fastser.digests import Graph, narrow, wide
 
 pytestmark = pytest.mark.core
 
@@ -896,3 +896,46 @@ def test_members_of_enumerations():
     use = "E, members = fastser.loads(received)\nassert {0}, vars(E)\nassert all(one is other for one, other in zip(E, members))\n"
     use += "assert fastser.loads(fastser.dumps(E)) is E"
     mains.run_all({name: (use.replace("{0}", check), sent[name].sent) for name, (_, check) in ENUMS.items()})
+
+
+WIDE = {
+    "what two names of a dict lead to": (
+        "def wrap(f): return lambda a: f(a)\nclass x: of = {'one': wrap(lambda a: a + 1), 'two': wrap(lambda a: a + 2)}",
+        "def wrap(f): return lambda a: f(a)\nclass x: of = {'one': wrap(lambda a: a + 2), 'two': wrap(lambda a: a + 1)}",
+    ),
+    "what is far away": (
+        "N = 1\ndef a(): return N\ndef b(): return a, c\ndef c(): return b, x\nclass x:\n def f(self): return b",
+        "N = 2\ndef a(): return N\ndef b(): return a, c\ndef c(): return b, x\nclass x:\n def f(self): return b",
+    ),
+    "how many there are": (
+        "def make(): return lambda: 1\nf = make()\ndef x(): return f, g\ng = f",
+        "def make(): return lambda: 1\nf = make()\ndef x(): return f, g\ng = make()",
+    ),
+    "what is open": ("A = object()\ndef a(): return A\ndef x(): return a", "def a(): return A\ndef x(): return a"),
+    "the definition of a base": ("class B: z = 1\nclass x(B): ...", "class B: z = 2\nclass x(B): ..."),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_what_a_digest_of_values_covers(name):
+    def digest(text):
+        scope = {"__name__": "__main__"}
+        exec(text, scope)
+        return wide(scope["x"])
+
+    one, other = WIDE[name]
+    assert digest(one) == digest(one) == digest("\n\n" + one) and digest(one)[0] != digest(other)[0]
+    assert digest(one)[1] is (name == "what is open")
+
+
+def test_every_definition_is_looked_at_once():
+    """However many of a message lead to it."""
+    names = range(60)
+    text = "met = []\nclass B:\n kept = met\n" + "".join(f"class C{i}(B):\n def m(self): return C{(i + 1) % 60}, f{i}\ndef f{i}(): return C{i}\n" for i in names)
+    scope = {"__name__": "__main__"}
+    exec(text, scope)
+    classes = [scope[f"C{i}"] for i in names]
+    scope["met"].extend(classes)
+    graph = Graph()
+    assert [wide(cls, graph) for cls in classes] == [wide(cls) for cls in classes]
+    assert len({wide(cls, graph) for cls in classes}) == 60 and len(graph.nodes) == 1 + 60 * 3
