@@ -939,3 +939,37 @@ def test_every_definition_is_looked_at_once():
     graph = Graph()
     assert [wide(cls, graph) for cls in classes] == [wide(cls) for cls in classes]
     assert len({wide(cls, graph) for cls in classes}) == 60 and len(graph.nodes) == 1 + 60 * 3
+
+
+CLASSES = {
+    "derived from property": (
+        "class Own(property):\n def __get__(self, obj, cls=None): return self.fget(cls)\nclass C:\n @Own\n def p(cls): 'text'; return __class__\n"
+        " q = Own(lambda cls: 5, doc='of q')\n p.more = [1]",
+        "C.p is C and C.q == 5 and type(vars(C)['p']).__name__ == 'Own' and [vars(C)[n].__doc__ for n in 'pq'] == ['text', 'of q'] and "
+        "vars(C)['p'].more == [1]",
+    ),
+    "derived from class and static methods": (
+        "class M(classmethod): tag = 1\nclass S(staticmethod): tag = 2\nclass C:\n @M\n def m(cls): return cls, __class__\n @S\n def s(): return C",
+        "C.m() == (C, C) and C().s() is C and vars(C)['m'].tag + vars(C)['s'].tag == 3",
+    ),
+    "abstract properties": ("class C(abc.ABC):\n @abc.abstractproperty\n def p(self): ...", "C.__abstractmethods__ == {'p'}"),
+    "whose metaclass sets nothing": (
+        "class M(type):\n def __setattr__(cls, name, value): raise AttributeError(name)\nclass C(metaclass=M):\n n, kept = 1, [2]\n def f(self): return C",
+        "(C.n, C.kept, C().f()) == (1, [2], C)",
+    ),
+    "a singleton": (
+        "class C:\n it = None\n def __new__(cls):\n  if cls.it is None: cls.it = super().__new__(cls)\n  return cls.it\nC().kept = [1]",
+        "C() is C.it is C() and C.it.kept == [1]",
+    ),
+    "singletons by class": (
+        "class B:\n of = {}\n def __new__(cls):\n  if cls not in cls.of: cls.of[cls] = super().__new__(cls)\n  return cls.of[cls]\n"
+        "class C(B): ...\nC().kept = [1]\nB()",
+        "C() is C.of[C] and C().kept == [1] and len(C.of) == 2",
+    ),
+}
+
+
+def test_classes_as_their_statements_made_them():
+    sent = mains.run_all({name: f"{text}\nsend(fastser.dumps([C]))" for name, (text, _) in CLASSES.items()})
+    use = "C = fastser.loads(received)[0]\nassert {0}, vars(C)\nassert fastser.loads(fastser.dumps(C)) is C"
+    mains.run_all({name: (use.replace("{0}", check), sent[name].sent) for name, (_, check) in CLASSES.items()}, options=["-W", "ignore"])
