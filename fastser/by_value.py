@@ -200,6 +200,12 @@ class ByValue:
             make, arguments = enums.make_enum, (type(cls), arguments[0], *enums.parts_of(cls))
             attributes = {name: value for name, value in attributes.items() if name not in cls.__members__}
         else:
+            # cloudpickle leaves out what a base has too, which may get another one there.
+            attributes.update(
+                (name, value)
+                for name, value in vars(cls).items()
+                if not name.startswith("__") and any(vars(base).get(name, nothing) is value for base in cls.__bases__)
+            )
             arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
         static = attributes.get("__static_attributes__")
         if type(static) is tuple:

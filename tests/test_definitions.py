@@ -957,6 +957,10 @@ CLASSES = {
         "class M(type):\n def __setattr__(cls, name, value): raise AttributeError(name)\nclass C(metaclass=M):\n n, kept = 1, [2]\n def f(self): return C",
         "(C.n, C.kept, C().f()) == (1, [2], C)",
     ),
+    "that holds what its base holds": (
+        "class B: a = kept = [1]\nclass C(B): kept, c = B.kept, 5",
+        "(setattr(C.__base__, 'kept', 3), C.kept)[1] == [1] and C.a is C.kept and 'a' not in vars(C)",
+    ),
     "a singleton": (
         "class C:\n it = None\n def __new__(cls):\n  if cls.it is None: cls.it = super().__new__(cls)\n  return cls.it\nC().kept = [1]",
         "C() is C.it is C() and C.it.kept == [1]",
