@@ -161,6 +161,9 @@ def filled(cls: type) -> None:
     record = _record_of(cls)
     record.maker = None
     del record.waiting[threading.get_ident()]
+    for thread in [*record.waiting]:  # who began to fill it before waits from now on: it is in use
+        if record.waiting.get(thread, 0) is None:
+            record.waiting[thread] = {}
     if record.narrow is None:
         record.narrow = _narrow(cls)
 

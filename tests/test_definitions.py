@@ -784,6 +784,7 @@ def test_a_class_that_is_loaded_again_works_meanwhile():
             held = kept
             met = Meets()
             def f(self): return __class__, kept, helper(self)
+        Local.again = Local()
         return Local
     def helper(obj): return obj.held
     Local = make([1])
@@ -816,6 +817,7 @@ def test_a_class_that_is_loaded_again_works_meanwhile():
     sys.meet = load_as_well
     one, Local = fastser.loads(received)
     assert type(one) is Local is seen[0][1] and one.f() == seen[0][0].f() == (Local, [1], [1])
+    assert Local.again.f() == (Local, [1], [1])
     """
     sent = mains.run(program).sent
     for reader in (use, both):
