@@ -305,12 +305,12 @@ def _is_of_statement(fn: types.FunctionType, cls: type) -> bool:
     return False
 
 
-def _is_kept_by_new(cls: type) -> bool:
+def _is_kept_by_new(cls: Any) -> bool:
     """Whether a class holds instances that its `__new__` may look for, as singletons do: these are made without it.
 
     They can be if they need nothing but their state.
     """
-    if super(cls, cls).__new__ is not object.__new__ or cls.__reduce__ is not object.__reduce__:  # type: ignore[misc]
+    if super(cls, cls).__new__ is not object.__new__ or cls.__reduce__ is not object.__reduce__:
         return False
     if hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__"):
         return False
@@ -513,7 +513,7 @@ def make_class(key: tuple[Any, ...], make: Callable[..., type], arguments: tuple
     return definitions.made(Key(*key), make, arguments)
 
 
-def set_attributes(cls: type, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def set_attributes(cls: Any, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """Put attributes into a class as its statement did: what its metaclass does to those that are set later is not asked."""
     attributes = dict(state[0])
     registered = attributes.pop("_abc_impl", ())
@@ -523,7 +523,7 @@ def set_attributes(cls: type, state: tuple[dict[str, Any], dict[str, Any]]) -> N
     for name, attribute in [*attributes.items(), *lines]:
         put(cls, name, attribute)
     for subclass in registered:
-        cls.register(subclass)  # type: ignore[attr-defined]
+        cls.register(subclass)
 
 
 def fill_class(cls: type, state: tuple[Any, ...]) -> None:
