@@ -901,6 +901,38 @@ assert "on purpose" in str(found["two"]) and a.f() == (True, 5)
 """, frame)
 
 
+def test_a_class_whose_first_load_failed():
+    """The next one begins anew: what it holds needs attributes and functions of it while the frame is read."""
+    frame = mains.run("""
+    import mains
+    class Pause:
+        def __reduce__(self): return mains.pause, ()
+    class Key:
+        size = [1]
+        def __eq__(self, other): return twice(self) == twice(other)
+        def __hash__(self): return twice(self)
+    def twice(key): return 2 * key.size[0]
+    Key.all = {Key(): Pause()}
+    send(fastser.dumps(Key))
+    """).sent
+    mains.run("""
+    import mains
+    def fail(): raise ValueError("on purpose")
+    mains.at_pause = fail
+    errors = []
+    def load():
+        try: fastser.loads(received)
+        except fastser.DecodeError as error: errors.append(error)
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    assert "on purpose" in str(errors[0])
+    mains.at_pause = lambda: 7
+    Key = fastser.loads(received)
+    assert Key.all[Key()] == 7 and fastser.loads(received) is Key and Key.all[Key()] == 7
+    """, frame)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_that_is_forked_while_a_class_is_filled():
     frame = mains.run(HOLDS + "send(fastser.dumps([A(), A]))").sent
