@@ -312,6 +312,7 @@ _records: MutableMapping[Any, _Record] = weakref.WeakKeyDictionary()
 _kept_records: dict[Any, _Record] = {}
 _objects: MutableMapping[Key, Any] = weakref.WeakValueDictionary()
 _kept_objects: dict[Key, Any] = {}
+_BEFORE_SLOTS = "before slots"
 _numbers: dict[tuple[str, str, bytes], int] = {}  # how many equal definitions no name finds
 _lock = threading.RLock()  # what is made may free what is known
 
@@ -348,12 +349,23 @@ def _remember(key: Key, obj: Any) -> None:
 def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any, graph: digests.Graph | None) -> Key:
     module, name = place(obj)
     digest, is_open = digests.wide(obj if parts is None else parts, graph)
+    is_before_slots = _is_before_slots(obj, digests.found(module, name))
     number: int | str = uuid.uuid4().hex  # nobody can tell whether another one is the same
     with _lock:
         if narrow in record.keys:  # another thread was faster
             return record.keys[narrow]
         if not is_open:
             number = _numbers[module, name, digest] = _numbers.get((module, name, digest), -1) + 1
+        elif is_before_slots and _of_key(Key(module, name, digest, LOCAL, _BEFORE_SLOTS)) is None:
+            number = _BEFORE_SLOTS  # there is one for what is found by that name
         key = record.keys[narrow] = Key(module, name, digest, LOCAL, number)
         _remember(key, obj)
     return key
+
+
+def _is_before_slots(obj: Any, found: Any) -> bool:
+    """Whether a class is the one that a decorator made that of its name of, with slots: before Python 3.14 its methods refer to it."""
+    if not isinstance(obj, type) or not isinstance(found, type):
+        return False
+    fields = vars(obj).get("__dataclass_fields__")
+    return fields is not None and fields is vars(found).get("__dataclass_fields__")
