@@ -338,11 +338,40 @@ def test_what_the_store_has_no_room_for_goes_through_the_pipe(use):
                     assert list(executor.map(lambda i: one[i], range(3))) == [0, 1, 2]
                 else:
                     assert list(executor.map(np.sum, [one, one, one], chunksize=2)) == [one.sum()] * 3
-        assert len(warned) == 1
+        (warning,) = [each for each in warned if "through a pipe" in str(each.message)]
         if use != "result":
-            assert warned[0].filename == __file__
+            assert warning.filename == __file__
         assert executor.submit(np.sum, np.ones(LARGE)).result() == LARGE
         assert store.refs() == []
+
+
+LOCK = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("path", "submit"),
+    [
+        ("argument 1", lambda executor: executor.submit(same, LOCK)),
+        ("argument 2.a[0]", lambda executor: executor.submit(same, 1, {"a": [LOCK]})),
+        ("argument key.x", lambda executor: executor.submit(same, 1, key={"x": LOCK})),
+        ("argument a__[1]", lambda executor: executor.submit(same, **{"a__": [1, LOCK]})),
+        ("argument not a name", lambda executor: executor.submit(same, **{"not a name": LOCK})),
+        ("argument 1[3][0]", lambda executor: executor.submit(same, [0, 1, 2, [LOCK]] + [0.5] * 10**5)),
+        ("fn.state[1][0]", lambda executor: executor.submit(functools.partial(same, LOCK))),
+        ("fn.state[1][0]", lambda executor: executor.map(functools.partial(same, LOCK), [1, 2])),
+        ("argument 1", lambda executor: executor.map(same, [1, 2, LOCK])),
+        ("argument 2[0]", lambda executor: executor.map(same, [1, 2, 3], [1, 2, [LOCK]])),
+        ("argument 1 of call 2 of its chunk", lambda executor: executor.map(same, [1, 2, 3, LOCK], chunksize=2)),
+        ("result.a[1]", lambda executor: executor.submit(lambda: {"a": [1, __import__("threading").Lock()]}).result()),
+    ],
+)
+def test_errors_name_the_argument(own, path, submit):
+    with pytest.raises(fastser.EncodeError, match=rf"^cannot pack the _thread.lock at {re.escape(path)}: TypeError: cannot pickle") as caught:
+        submit(own)
+    assert type(caught.value.__cause__) is TypeError or path.startswith("result")
+    with pytest.raises(fastser.DepthError, match=r"at argument 1\[0\]\[0\]"):
+        own.submit(same, functools.reduce(lambda inner, _: [inner], range(2000), None))
+    assert own.submit(same, 1).result() == 1
 
 
 # --- map ---------------------------------------------------------------------------------------------------------------
@@ -427,9 +456,9 @@ def test_exceptions_come_with_the_traceback_of_the_worker(executor):
         future.result()
     assert future.exception() is caught.value
     text = "".join(traceback.format_exception(caught.value))
-    assert re.search(r'^fastser\.store\.executor\.RemoteTraceback: \n"""\nTraceback \(most recent call last\):\n  File ".*test_executor\.py"', text, re.M)
+    assert re.search(r'^fastser\.store\.answers\.RemoteTraceback: \n"""\nTraceback \(most recent call last\):\n  File ".*test_executor\.py"', text, re.M)
     assert text.count("in deep") == 2
-    assert "_run" not in text[: text.index("direct cause")]
+    assert "worker.py" not in text[: text.index("direct cause")]
     with pytest.raises(IndexError):
         future.result()
 
@@ -579,9 +608,9 @@ def test_a_dead_worker_is_a_broken_pool(store, start, tmp_path):
 
 
 def put_and_killed():
-    from fastser.store import executor
+    from fastser.store import worker
 
-    executor._worker.answer(np.zeros(LARGE))
+    worker._worker.answer(np.zeros(LARGE))
     killed()
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -316,14 +317,13 @@ def test_forking_while_threads_run_warns():
     import threading
 
     fork = multiprocessing.get_context("fork")
-    with fastser.Executor(1, fork) as executor:
-        executor.submit(abs, -1).result()  # no warning
+    others = threading.active_count() - 1  # those of other tests
     stop = threading.Event()
     threads = [threading.Thread(target=stop.wait) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
-        with pytest.warns(RuntimeWarning, match=r"^the workers were forked while 2 other threads ran: .*'forkserver'") as warned:
+        with pytest.warns(RuntimeWarning, match=rf"^the workers were forked while {others + 2} other threads ran: .*'forkserver'") as warned:
             with fastser.Executor(1, fork) as executor:
                 assert executor.submit(abs, -1).result() == 1
                 assert executor.submit(abs, -2).result() == 2
@@ -332,3 +332,37 @@ def test_forking_while_threads_run_warns():
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_forking_while_none_runs_does_not():
+    code = """
+        import multiprocessing, sys, warnings
+        import fastser
+        import numpy as np
+        warnings.simplefilter("error")
+        np.ones((500, 500)) @ np.ones((500, 500))  # starts threads that end before a fork
+        with fastser.Executor(1, multiprocessing.get_context("fork")) as executor:
+            print(executor.submit(abs, -1).result())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_polars_in_the_program_and_in_its_workers():
+    pytest.importorskip("polars")
+    code = """
+        import fastser
+        import polars as pl
+        def total(frame):
+            return frame.lazy().select(pl.col("a").sum()).collect().item()
+        if __name__ == "__main__":
+            frame = pl.DataFrame({"a": range(100_000)})
+            print(total(frame))
+            with fastser.Executor(1) as executor:
+                print(executor.submit(total, frame).result(60))
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        script = pathlib.Path(folder, "program.py")
+        script.write_text(textwrap.dedent(code))
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    assert (done.stdout, done.stderr) == ("4999950000\n" * 2, "")

@@ -48,13 +48,13 @@ def _receive(prefix: str, content: bytes | ObjectRef, why: str) -> Received:
         return Received(error=error)
 
 
-class Raised(Exception):
+class OnItsWay(Exception):
     """An exception on its way."""
 
     original: BaseException  # once it arrived
 
     @classmethod
-    def here(cls, error: BaseException) -> "Raised":
+    def here(cls, error: BaseException) -> "OnItsWay":
         trace = error.__traceback__ and error.__traceback__.tb_next  # without the frame of this module
         text = "".join(traceback.format_exception(type(error), error, trace))
         try:
@@ -69,8 +69,8 @@ class Raised(Exception):
         return ""  # the pool sends it along
 
 
-def _raised_there(frame: bytes, text: str) -> Raised:
-    raised = Raised(frame, text)
+def _raised_there(frame: bytes, text: str) -> OnItsWay:
+    raised = OnItsWay(frame, text)
     try:
         raised.original = loads(frame)
     except BaseException as error:

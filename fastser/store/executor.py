@@ -12,11 +12,11 @@ from typing import Any
 
 from fastser import errors
 from fastser.store import worker
-from fastser.store.answers import Raised, Received
+from fastser.store.answers import OnItsWay, Received
 from fastser.store.functions import PackedFunctions, is_found_by_name
 from fastser.store.lifeline import lifeline
 from fastser.store.objects import ObjectStore
-from fastser.store.packing import INLINE_LIMIT, Portable, carry, is_small
+from fastser.store.packing import INLINE_LIMIT, Portable, carry_call, is_small
 from fastser.store.sharing import Entry, Through
 from fastser.store.starting import default_context, preload, warning_of_threads
 
@@ -183,13 +183,13 @@ class Executor(concurrent.futures.Executor):
         through = self._through
         used = through.hold(held)
         try:
-            packed = carry((fn, calls, kwargs))
+            packed = carry_call(fn, calls, kwargs)
             if packed.nbytes > INLINE_LIMIT:
                 share = partial(through.share, used)
                 fn = share(fn)
                 calls = [tuple(map(share, args)) for args in calls]
                 kwargs = kwargs and {name: share(value) for name, value in kwargs.items()}
-                packed = carry((fn, calls, kwargs))
+                packed = carry_call(fn, calls, kwargs)
             entry = None if packed.nbytes <= INLINE_LIMIT else through.put(used, packed)
             future = self._pool.submit(worker.run, packed.to_bytes() if entry is None else entry.ref)
         except BaseException:
@@ -255,7 +255,7 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
             super().set_exception(result.error)
 
     def set_exception(self, exception: BaseException | None) -> None:
-        super().set_exception(exception.original if isinstance(exception, Raised) else exception)
+        super().set_exception(exception.original if isinstance(exception, OnItsWay) else exception)
 
 
 def _results(

@@ -1,7 +1,11 @@
 """How an executor packs what it sends: what is small, what goes through pipes, and how functions and classes go."""
 
+import re
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastser import errors
@@ -34,6 +38,48 @@ def carry(obj: object, carried: Any = CARRIED) -> Packed:
         return pack(obj, fallback=by_name)
     except errors.EncodeError:
         raise refused from refused.__cause__
+
+
+_IN_CALL = re.compile(r"(?<=at )\$(?:\[0\]|\[1\]\[(\d+)\]\[(\d+)\]|\[2\](?:\.(\w+)|\['([^']*)'\]))")
+
+
+def carry_call(fn: Any, calls: "list[tuple[Any, ...]]", kwargs: "dict[str, Any] | None") -> Packed:
+    """A task: many calls, or one with `kwargs`. What is wrong with an argument is told as the caller knows it."""
+    try:
+        return carry((fn, calls, kwargs))
+    except errors.FastserError as error:
+        text = _IN_CALL.sub(partial(_as_argument, of_many=kwargs is None), str(error), count=1)
+        error.args = (text, *error.args[1:])
+        raise
+
+
+def carry_function(fn: Any) -> Packed:
+    """What many tasks call, on its own."""
+    with _root_named("fn"):
+        return carry(fn)
+
+
+def carry_result(value: Any) -> Packed:
+    """What a task returned."""
+    with _root_named("result"):
+        return carry(value, ANSWER)
+
+
+@contextmanager
+def _root_named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except errors.FastserError as error:
+        error.args = (str(error).replace("at $", f"at {name}", 1), *error.args[1:])
+        raise
+
+
+def _as_argument(found: "re.Match[str]", of_many: bool) -> str:
+    call, position, *names = found.groups()
+    if call is not None:
+        return f"argument {int(position) + 1}" + (f" of call {int(call) + 1} of its chunk" if of_many else "")
+    name = next(filter(None, names), None)
+    return "fn" if name is None else f"argument {name}"
 
 
 def is_small(obj: object) -> bool:

@@ -6,7 +6,7 @@ import secrets
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from fastser import errors
 from fastser._core.packed import Packed
 from fastser.store.claims import Claim
 from fastser.store.objects import ObjectStore
-from fastser.store.packing import INLINE_LIMIT, carry, is_small
+from fastser.store.packing import INLINE_LIMIT, carry, carry_function, is_small
 from fastser.store.reference import ObjectRef
 from fastser.store.starting import user_level
 
@@ -57,15 +57,15 @@ class Through:
         RECEIVERS[self.prefix] = self
 
     @contextmanager
-    def held(self, obj: Any) -> "Iterator[tuple[Any, list[Entry]]]":
-        """Put an object once for many tasks, if it is large: what stands for it, and what the tasks are to hold."""
+    def held(self, fn: Any) -> "Iterator[tuple[Any, list[Entry]]]":
+        """Put a function once for many tasks, if it is large: what stands for it, and what the tasks are to hold."""
         used: list[Entry] = []
         try:
-            yield self.share(used, obj), used
+            yield self.share(used, fn, carry_function), used
         finally:
             self.release(used)
 
-    def share(self, used: list[Entry], obj: Any) -> Any:
+    def share(self, used: list[Entry], obj: Any, carry: Callable[[Any], Packed] = carry) -> Any:
         """What to send instead of an object: itself, or what stands for it in the store."""
         if is_small(obj) or type(obj) in (ObjectRef, Shared):
             return obj

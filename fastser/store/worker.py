@@ -12,11 +12,11 @@ from typing import Any
 
 from fastser import errors
 from fastser.fallback import MAIN
-from fastser.store.answers import Answer, Raised
+from fastser.store.answers import Answer, OnItsWay
 from fastser.store.functions import UnpackedFunctions
 from fastser.store.lifeline import watch
 from fastser.store.objects import ObjectStore, leave_all
-from fastser.store.packing import ANSWER, INLINE_LIMIT, Portable, carry, is_small, own
+from fastser.store.packing import INLINE_LIMIT, Portable, carry_result, is_small, own
 from fastser.store.reference import ObjectRef
 from fastser.store.sharing import Shared
 
@@ -50,7 +50,7 @@ class Worker:
     def answer(self, value: Any) -> Any:
         if is_small(value):
             return value
-        packed = carry(value, ANSWER)
+        packed = carry_result(value)
         if packed.nbytes <= INLINE_LIMIT:
             return Answer(self.prefix, packed.to_bytes())
         try:
@@ -111,7 +111,7 @@ def call(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return _worker.answer(fn(*args))
     except BaseException as error:
-        raised = Raised.here(error)
+        raised = OnItsWay.here(error)
     raise raised  # from here, so that it does not refer to the error and the frames of the task
 
 
@@ -119,7 +119,7 @@ def call_known(frame: bytes, args: tuple[Any, ...]) -> Any:
     try:
         return _worker.answer(_worker.functions.function(frame)(*args))
     except BaseException as error:
-        raised = Raised.here(error)
+        raised = OnItsWay.here(error)
     raise raised
 
 
@@ -128,5 +128,5 @@ def run(call: bytes | ObjectRef) -> Any:
         fn, calls, kwargs = _worker.open(call)
         return _worker.answer([fn(*args) for args in calls] if kwargs is None else fn(*calls[0], **kwargs))
     except BaseException as error:
-        raised = Raised.here(error)
+        raised = OnItsWay.here(error)
     raise raised
