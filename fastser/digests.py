@@ -154,22 +154,35 @@ class Graph:
 
     def digest(self, root: Any) -> tuple[bytes, bool]:
         """Of a definition, or of the parts of what is none; and whether it does not cover all."""
-        reached = [self.node(root)]
-        met = {id(reached[0])}
-        for node in reached:  # which grows
+        node = self.node(root)
+        if node.reached is None:
+            self.reach(node)
+        depth, digests, is_open = node.reached
+        return hashlib.blake2b(node.digests[depth] + digests, digest_size=_SIZE).digest(), is_open
+
+    def reach(self, root: "_Node") -> None:
+        """Find all that a definition leads to: so do those of them that lead back to it."""
+        nodes = [root]
+        leads: dict[int, list[_Node]] = {id(root): []}
+        for node in nodes:  # which grows
             for other in self.referred(node):
-                if id(other) not in met:
-                    met.add(id(other))
-                    reached.append(other)
+                if id(other) not in leads:
+                    leads[id(other)] = []
+                    nodes.append(other)
+                leads[id(other)].append(node)
         # Which definitions are equal is told by what they say, by what those say that they refer to, and so on. Where that tells no
         # more apart, what each refers to is known.
-        depth, before, distinct = 0, 0, len({node.digests[0] for node in reached})
+        depth, before, distinct = 0, 0, len({node.digests[0] for node in nodes})
         while before < distinct:
-            depth, before, distinct = depth + 1, distinct, len({self.deeper(node, depth + 1) for node in reached})
-        hashed = hashlib.blake2b(reached[0].digests[depth], digest_size=_SIZE)
-        for each in sorted(node.digests[depth] for node in reached):
-            hashed.update(each)
-        return hashed.digest(), any(node.is_open for node in reached)
+            depth, before, distinct = depth + 1, distinct, len({self.deeper(node, depth + 1) for node in nodes})
+        digests = b"".join(sorted(node.digests[depth] for node in nodes))
+        root.reached = depth, digests, any(node.is_open for node in nodes)
+        back = [root]
+        for node in back:
+            for other in leads[id(node)]:
+                if other.reached is not root.reached:
+                    other.reached = root.reached
+                    back.append(other)
 
     def node(self, obj: Any) -> "_Node":
         node = self.nodes.get(id(obj))
@@ -201,6 +214,7 @@ class _Node:
         self.digests = [digest.hash.digest()]
         self.references, self.is_open = digest.references, digest.is_open
         self.referred: list[_Node] | None = None
+        self.reached: Any = None  # of all that it leads to: how deep digests tell them apart, these digests, and whether one is open
 
 
 class _Digest:
