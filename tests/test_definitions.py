@@ -597,7 +597,7 @@ def check(executor):
     assert attempt(executor, lambda: [guarded, Guard]) == [guarded, Guard] and type(attempt(executor, Guard)) is Guard
     assert type(attempt(executor, fail)) is Failed and attempt(executor, fail).held is Guard
     refused = attempt(executor, lambda: threading.Lock())
-    assert type(refused) is fastser.EncodeError and str(refused).startswith("cannot pack the _thread.lock at $: "), refused
+    assert type(refused) is fastser.EncodeError and str(refused).startswith("cannot pack the _thread.lock at result: "), refused
     # What the initializer set is seen by functions that come by value and by name, whether it had a value here or not.
     for task in (look, lambda: look(), lambda: (count, model)):
         assert attempt(executor, task) == (7, [7]), attempt(executor, task)
