@@ -1105,7 +1105,6 @@ ENUMS = {
         "E.A.days == 7 and E('7') is E.A",
     ),
     "members that are tuples": ("class E(tuple, enum.Enum):\n A = 1, 2\n B = (3,)", "E.A == (1, 2) == E.A.value and E.B == (3,) and E((3,)) is E.B"),
-    "members that are lists": ("class E(list, enum.Enum): A = [1]", "E.A == [1] == E.A.value"),
     "members that are dataclasses": (
         "@dataclasses.dataclass\nclass D: x: int; y: int = 5\nclass E(D, enum.Enum): A = 1, 2; B = 3,",
         "(E.A.x, E.A.y, E.B.x, E.B.y) == (1, 2, 3, 5)",
@@ -1119,6 +1118,8 @@ ENUMS = {
     "functions": ("class E(enum.Enum):\n A = functools.partial(lambda x: x + 1)\n def __call__(self, x): return self.value(x)", "E.A(1) == 2"),
     "attributes set later": ("class E(enum.Enum): A = 1\nE.A.of = [E]", "E.A.of == [E]"),
 }
+if sys.version_info >= (3, 11):  # before, such members say that they cannot be pickled
+    ENUMS["members that are lists"] = "class E(list, enum.Enum): A = [1]", "E.A == [1] == E.A.value"
 
 
 def test_members_of_enumerations():
@@ -1172,11 +1173,14 @@ def test_every_definition_is_looked_at_once():
     assert len({wide(cls, graph) for cls in classes}) == 60 and len(graph.nodes) == 1 + 60 * 3
 
 
+# Before Python 3.12 what is derived from property had only the docstring of its function.
+OF_Q = "'of q'" if sys.version_info >= (3, 12) else "None"
+
 CLASSES = {
     "derived from property": (
         "class Own(property):\n def __get__(self, obj, cls=None): return self.fget(cls)\nclass C:\n @Own\n def p(cls): 'text'; return __class__\n"
         " q = Own(lambda cls: 5, doc='of q')\n p.more = [1]",
-        "C.p is C and C.q == 5 and type(vars(C)['p']).__name__ == 'Own' and [vars(C)[n].__doc__ for n in 'pq'] == ['text', 'of q'] and "
+        "C.p is C and C.q == 5 and type(vars(C)['p']).__name__ == 'Own' and [vars(C)[n].__doc__ for n in 'pq'] == ['text', " + OF_Q + "] and "
         "vars(C)['p'].more == [1]",
     ),
     "derived from class and static methods": (
