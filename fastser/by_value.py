@@ -22,7 +22,7 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
-from fastser import definitions, digests, errors, late
+from fastser import definitions, digests, enums, errors, late
 from fastser.definitions import Key
 from fastser.fallback import MAIN, reference
 from fastser.hooks import found_in
@@ -34,6 +34,7 @@ _OF_MODULES = "__package__", "__name__", "__path__", "__file__"  # what relative
 _LRU_CACHE = type(functools.lru_cache(print))
 # What of a class may lead to none of its instances.
 _PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
+_CONTAINERS = frozenset([dict, list, tuple, set, frozenset])
 # What a class gets last: `__init_subclass__` is not to be called for what its own class holds.
 _LAST = frozenset(["_abc_impl", "__abstractmethods__", "__annotations__", "__annotations_cache__", "__firstlineno__", "__init_subclass__"])
 # What holds functions in a class, and by which attributes.
@@ -43,6 +44,7 @@ _WRAPPERS: dict[type, tuple[str, ...]] = {
     staticmethod: ("__func__",),
     functools.cached_property: ("func",),
 }
+_KEEPERS = frozenset([property, classmethod, staticmethod])
 # What looks at nothing that it is given, so that it may be incomplete still.
 _LENIENT = frozenset([types.FunctionType, types.CellType, property, classmethod, staticmethod])
 
@@ -60,6 +62,7 @@ class ByValue:
 
     def __init__(self, values: bool = False, refused: str | None = None) -> None:
         self._values, self._refused = values, refused
+        self._graph = digests.Graph()
         self._cells: dict[int, types.CellType] = {}  # whose contents their functions have
         self._scopes: dict[int, dict[str, Any]] = {}  # what stands for the globals of their modules
         self._functions: dict[int, types.FunctionType] = {}  # those that were taken apart
@@ -89,7 +92,7 @@ class ByValue:
             return make_module, (cls, obj.__name__), attributes, None, None, fill_module
         if cls in late.ONE_IN_A_PROCESS:
             _, make, *arguments = parts = late.ONE_IN_A_PROCESS[cls](obj)
-            return make_one, (tuple(definitions.key_of(obj, parts=parts)), cls, make, *arguments)
+            return make_one, (tuple(definitions.key_of(obj, parts=parts, graph=self._graph)), cls, make, *arguments)
         if cls in late.REDUCERS:
             reduced = late.REDUCERS[cls](obj)
             return None if reduced is NotImplemented else reduced
@@ -100,6 +103,8 @@ class ByValue:
                 return getattr, (sys, stream)
         if cls in _reducers and cls is not io.TextIOWrapper:  # it would take a text file for its text
             return self._by_cloudpickle(obj)
+        if (base := _wrapper_base(cls)) is not None:
+            return make_wrapper, (cls, base, *(getattr(base, part).__get__(obj) for part in _WRAPPERS[base])), getattr(obj, "__dict__", None)
         return self._named(obj, name)
 
     def _by_cloudpickle(self, obj: Any) -> Any:
@@ -114,7 +119,7 @@ class ByValue:
 
     def is_lenient(self, obj: Any) -> bool:
         """Whether what makes an object again takes arguments that are incomplete still."""
-        return type(obj) in _LENIENT
+        return type(obj) in _LENIENT or _wrapper_base(type(obj)) is not None
 
     def _named(self, obj: Any, name: str | None = None) -> Any:
         """A name and a digest, where its reducer says that it is found by a name, or where it cannot be carried."""
@@ -169,7 +174,7 @@ class ByValue:
         parts = _parts_of_cached(obj)
         if self._values or not definitions.is_found(obj):
             return make_cached, parts, vars(obj), None, None, fill_cached
-        return make_own_cached, (tuple(definitions.key_of(obj, parts=parts)), *parts), vars(obj), None, None, fill_cached
+        return make_own_cached, (tuple(definitions.key_of(obj, parts=parts, graph=self._graph)), *parts), vars(obj), None, None, fill_cached
 
     def _cell(self, cell: types.CellType) -> Any:
         if id(cell) in self._cells:
@@ -191,29 +196,36 @@ class ByValue:
             return named
         if not _is_of_a_statement(cls):
             raise pickle.PicklingError(f"it is not the object that is found as {cls.__module__}.{cls.__qualname__}")
-        make, arguments, (attributes, _), *_, setter = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
-        arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
-        if issubclass(cls, enum.Enum) and hasattr(enum, "member"):
-            # What would be a method, had it not been said to be a member.
-            arguments[3].update((name, enum.member(value)) for name, value in arguments[3].items() if hasattr(value, "__get__"))
+        make, arguments, (attributes, _), *_ = cloudpickle.cloudpickle._dynamic_class_reduce(cls)
+        if issubclass(cls, enum.Enum):
+            make, arguments = enums.make_enum, (type(cls), arguments[0], *enums.parts_of(cls))
+            attributes = {name: value for name, value in attributes.items() if name not in cls.__members__}
+        else:
+            # cloudpickle leaves out what a base has too, which may get another one there.
+            attributes.update(
+                (name, value)
+                for name, value in vars(cls).copy().items()
+                if not name.startswith("__") and any(vars(base).get(name, nothing) is value for base in cls.__bases__)
+            )
+            arguments = _with_slots(cls, (*arguments[:-2], None, arguments[-1]), attributes)
         static = attributes.get("__static_attributes__")
         if type(static) is tuple:
             attributes["__static_attributes__"] = tuple(sorted(static))  # in the order of a set
         attributes.pop("__slotnames__", None)  # what copyreg found
         if "_abc_impl" in attributes:
             attributes["_abc_impl"].sort(key=digests.place)
-        reason = _obstacle(cls, make, arguments, setter, attributes)
+        reason = _obstacle(cls, make, arguments, attributes)
         if reason:
             if definitions.is_found(cls):
                 return definitions.named, (*digests.place(cls), definitions.fingerprint(cls), reason)
             raise pickle.PicklingError(reason)
-        key = tuple(definitions.key_of(cls, self._values))
-        begin, last = self._begin(cls, setter, attributes)
+        key = tuple(definitions.key_of(cls, self._values, graph=self._graph))
+        begin, last = self._begin(cls, attributes)
         annotate = vars(cls).get("__annotate_func__")
-        state = (begin, setter, last) if annotate is None else (begin, setter, last, annotate, vars(cls).get("__annotations_cache__"))
+        state = (begin, last) if annotate is None else (begin, last, annotate, vars(cls).get("__annotations_cache__"))
         return make_class, (key, make, arguments), state, None, None, fill_class
 
-    def _begin(self, cls: type, setter: Any, attributes: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    def _begin(self, cls: type, attributes: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """What a reader calls one after the other, and the attributes that a class gets in the end.
 
         What a class holds and what its functions refer to may lead to instances, and these may need functions and attributes of the class
@@ -228,7 +240,7 @@ class ByValue:
         for name, attribute in attributes.items():
             functions = _functions_of(attribute)
             # What a metaclass does to new classes was done to those that it holds.
-            is_last = name in _LAST or issubclass(cls, type)
+            is_last = name in _LAST or issubclass(cls, type) or (name == "__new__" and _is_kept_by_new(cls))
             (last if is_last else first if functions or _is_plain(attribute) else rest)[name] = attribute
             is_own = all(_is_of_statement(fn, cls) for fn in functions)
             for i, member in enumerate(_members_of(attribute) if is_own else functions):
@@ -236,12 +248,14 @@ class ByValue:
                     continue  # it comes with another class, or came alone
                 if type(member) is types.FunctionType and _goes_by_value(member):
                     (called if name.startswith("__") else others).append((member, self._whole(member)))
-        begin = [Then(fill_first, cls, setter, first)]
+        begin = [Then(fill_first, cls, first)]
         if called:
             begin.append(Then(fill_functions, called))
         begin += (Then(fill_attribute, cls, name, rest[name]) for name in vars(cls).copy() if name in rest)
         if others:
             begin.append(Then(fill_functions, others))
+        if issubclass(cls, enum.Enum):
+            begin.append(Then(fill_members, cls, enums.states_of(cls)))
         return begin, last
 
     def _member(self, obj: Any) -> Any:
@@ -292,6 +306,22 @@ def _is_of_statement(fn: types.FunctionType, cls: type) -> bool:
     return False
 
 
+def _is_kept_by_new(cls: Any) -> bool:
+    """Whether a class holds instances that its `__new__` may look for, as singletons do: these are made without it.
+
+    They can be if they need nothing but their state.
+    """
+    if super(cls, cls).__new__ is not object.__new__ or cls.__reduce__ is not object.__reduce__:
+        return False
+    if hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__"):
+        return False
+    for attribute in [*vars(cls).values()]:
+        held = (attribute.values() if type(attribute) is dict else attribute) if type(attribute) in _CONTAINERS else (attribute,)
+        if any(issubclass(type(each), cls) for each in held):
+            return True
+    return False
+
+
 def _goes_by_value(fn: types.FunctionType) -> bool:
     return fn.__module__ in MAIN or "<" in fn.__qualname__ or reference(fn, "cloudpickle") is None
 
@@ -307,6 +337,11 @@ def _functions_of(attribute: Any) -> list[types.FunctionType]:
 
 def _members_of(attribute: Any) -> list[Any]:
     return [attribute, *_functions_of(attribute)] if type(attribute) in _WRAPPERS else _functions_of(attribute)
+
+
+def _wrapper_base(cls: type) -> Any:
+    """The built-in class that a class of Python is derived from, which keeps functions where no attribute of fields has them."""
+    return next((base for base in cls.__mro__ if base in _KEEPERS), None)
 
 
 def _is_plain(attribute: Any) -> bool:
@@ -370,7 +405,7 @@ def _is_set_by_metaclass(cls: type, name: str) -> bool:
 _made_again: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()
 
 
-def _obstacle(cls: type, make: Any, arguments: tuple[Any, ...], setter: Any, attributes: dict[str, Any]) -> str:
+def _obstacle(cls: type, make: Any, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> str:
     """Why no reader could make a class again; empty where one could."""
     needed = dict.fromkeys(_options_needed(cls))
     if needed:
@@ -380,7 +415,7 @@ def _obstacle(cls: type, make: Any, arguments: tuple[Any, ...], setter: Any, att
         return ""
     if not _is_of_a_statement(type(cls)) and reference(type(cls), "cloudpickle") is None:
         return f"its metaclass is not found as {type(cls).__module__}.{type(cls).__qualname__}"
-    return "" if _can_be_made_again(cls, make, arguments, setter, attributes) else "what its metaclass holds cannot be carried"
+    return "" if _can_be_made_again(cls, make, arguments, attributes) else "what its metaclass holds cannot be carried"
 
 
 def _options_needed(cls: type) -> Iterator[str]:
@@ -394,14 +429,14 @@ def _options_needed(cls: type) -> Iterator[str]:
             yield from (name for name in names if name not in (fn.__kwdefaults__ or {}))
 
 
-def _can_be_made_again(cls: type, make: Any, arguments: tuple[Any, ...], setter: Any, attributes: dict[str, Any]) -> bool:
+def _can_be_made_again(cls: type, make: Any, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
     """Whether a class with a metaclass in C can be: it may keep what no attribute tells. One is made to see."""
     known = _made_again.get(cls)
     if known is None:
         known = False
         with suppress(Exception):
             copy = make(*arguments)
-            setter(copy, (dict(attributes), {}))
+            set_attributes(copy, attributes)
             known = copy.__basicsize__ == cls.__basicsize__ and vars(copy).keys() >= vars(cls).keys()
         _made_again[cls] = known
     return known
@@ -479,28 +514,41 @@ def make_class(key: tuple[Any, ...], make: Callable[..., type], arguments: tuple
     return definitions.made(Key(*key), make, arguments)
 
 
+def set_attributes(cls: Any, attributes: dict[str, Any]) -> None:
+    """Put attributes into a class as its statement did: what its metaclass does to those that are set later is not asked."""
+    registered = attributes.get("_abc_impl", ())
+    lines = [(name, attributes[name]) for name in ("__firstlineno__",) if name in attributes]  # which is deleted when another is set
+    setters = [vars(base)["__setattr__"] for base in type(cls).__mro__ if "__setattr__" in vars(base)]
+    put = next(setter for setter in setters if type(setter) is not types.FunctionType)
+    for name, attribute in [*attributes.items(), *lines]:
+        if name != "_abc_impl":
+            put(cls, name, attribute)
+    for subclass in registered:
+        cls.register(subclass)
+
+
 def fill_class(cls: type, state: tuple[Any, ...]) -> None:
-    if definitions.is_unfilled(cls):
-        definitions.change(cls, functools.partial(_complete, cls, *state[1:]))
-        definitions.filled(cls)
+    definitions.filled(cls, functools.partial(_complete, cls, *state[1:]))
 
 
-def _complete(cls: type, setter: Any, attributes: dict[str, Any], *annotations: Any) -> None:
+def _complete(cls: type, attributes: dict[str, Any], *annotations: Any) -> None:
     # One that is here already knows the line where it begins. What its annotations name may come later.
     here = vars(cls).get("__annotate_func__") if "__firstlineno__" in vars(cls) else None
-    setter(cls, (attributes, {}))
+    set_attributes(cls, attributes)
     if annotations:
         late.set_class_annotations(cls, here, *annotations)
 
 
-def fill_first(cls: type, setter: Any, attributes: dict[str, Any]) -> None:
-    if definitions.is_unfilled(cls):
-        definitions.change(cls, functools.partial(setter, cls, (attributes, {})))
+def fill_first(cls: type, attributes: dict[str, Any]) -> None:
+    definitions.change(cls, functools.partial(set_attributes, cls, attributes))
 
 
 def fill_attribute(cls: type, name: str, attribute: Any) -> None:
-    if definitions.is_unfilled(cls):
-        definitions.change(cls, functools.partial(setattr, cls, name, attribute))
+    definitions.change(cls, functools.partial(set_attributes, cls, {name: attribute}))
+
+
+def fill_members(cls: type, states: dict[str, dict[str, Any]]) -> None:
+    definitions.change(cls, functools.partial(enums.fill_members, cls, states))
 
 
 def fill_functions(parts: list[tuple[types.FunctionType, Any]]) -> None:
@@ -514,6 +562,13 @@ def make_member(cls: type, name: str, index: int, make: Callable[..., Any], part
         with suppress(KeyError, IndexError):  # it was changed here
             return _members_of(vars(cls)[name])[index]
     return make(*parts)
+
+
+def make_wrapper(cls: Any, base: Any, *functions: Any) -> Any:
+    """A property, class or static method of a class that is derived from these."""
+    made = base.__new__(cls)
+    base.__init__(made, *functions)
+    return made
 
 
 def make_one(key: tuple[Any, ...], cls: type, make: Callable[..., Any], *arguments: Any) -> Any:

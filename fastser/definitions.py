@@ -32,7 +32,7 @@ class Key(NamedTuple):
     number: int | str
 
 
-def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
+def key_of(obj: Any, values: bool = False, parts: Any = None, graph: digests.Graph | None = None) -> Key:
     """What to pack for a definition, so that a reader knows it if it has it.
 
     Parameters
@@ -43,6 +43,8 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
         Whether a reader is to take its own only if that refers to equal values as well.
     parts : tuple, optional
         What an object that is neither class nor function is made of.
+    graph : digests.Graph, optional
+        What definitions of the same message refer to.
     """
     narrow = _narrow(obj) if parts is None else digests.of_parts(parts)
     record = _record_of(obj)
@@ -53,11 +55,11 @@ def key_of(obj: Any, values: bool = False, parts: Any = None) -> Key:
             return record.key
     module, name = place(obj)
     if digests.found(module, name) is not obj:
-        return record.keys.get(narrow) or _local_key(obj, record, narrow, parts)
+        return record.keys.get(narrow) or _local_key(obj, record, narrow, parts, graph)
     key = Key(module, name, narrow, NAMED, 0)
     _remember(key, obj)
     if values and parts is None:
-        digest, is_open = digests.wide(obj)
+        digest, is_open = digests.wide(obj, graph)
         key = Key(module, name, digest, OPEN if is_open else WIDE, 0)
         _remember(key, obj)
     return key
@@ -103,106 +105,151 @@ def known(key: Key, cls: type = type, parts_of: Callable[[Any], Any] | None = No
 def made(
     key: Key, make: Callable[..., Any], arguments: tuple[Any, ...], cls: type = type, parts_of: Callable[[Any], Any] | None = None
 ) -> Any:
-    """What is `known` under a key; else what `make` makes, which is known from now on. A class is to be filled then."""
+    """What is `known` under a key; else what `make` makes, which is known from now on. A class may have to be filled then."""
     found = known(key, cls, parts_of)
-    if found is None:
+    if not _is_made_of(found, arguments):
         new = make(*arguments)  # which may run any code: nothing is locked
         with _lock:
             found = _of_key(key)
-            if found is None:  # no other thread was faster
-                record = _record_of(new)
+            if not _is_made_of(found, arguments):  # no other thread was faster
+                found = new
+                record = _record_of(found)
                 record.key = key
-                if cls is type:
+                if isinstance(found, type):
                     record.filling = _Filling()
-                _remember(key, new)
-                return new
-    record = _record_of(found)
-    if record.filling is not None:
-        _wait(record)
-    elif key.kind in (OPEN, LOCAL) and record.key is not None:
-        _here.changes[id(found)] = found, []  # made before; what it refers to may have changed
+                _remember(key, found)
+    if isinstance(found, type):
+        _begin_to_fill(found, key)
     return found
+
+
+def _is_made_of(found: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether a class that was made here has the bases and the metaclass that one is to be made of: they may have been defined anew."""
+    if not isinstance(found, type) or _record_of(found).key is None:
+        return found is not None
+    metaclass, bases = arguments[0], next(part for part in arguments if type(part) is tuple)
+    parts = [getattr(base, "__origin__", base) for base in bases]
+    return (not isinstance(metaclass, type) or type(found) is metaclass) and all(
+        any(part is base for base in found.__mro__) for part in parts if isinstance(part, type)
+    )
 
 
 # --- filling -------------------------------------------------------------------------------------------------------------
 
 
 class _Filling:
-    """One thread puts into a class what it holds; others wait for it, lest they use what is not complete."""
+    """One thread puts into a new class what it holds; others wait for it, lest they use what is not complete."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self.ended = threading.Event()
+        self.ended = threading.Event()  # also where it failed, or another thread fills the class now
         _fillings.add(self)
+
+    def end(self) -> None:
+        _fillings.discard(self)
+        self.ended.set()
 
 
 class _Here(threading.local):
-    """What this thread is about to put into classes that are complete already, by their ids."""
+    """What the load of this thread has for classes that it is filling, by their ids."""
 
     def __init__(self) -> None:
-        self.changes: dict[int, tuple[Any, list[Callable[[], None]]]] = {}
+        self.changes: dict[int, tuple[type, list[Callable[[], None]]]] = {}
 
 
 _here = _Here()
 _fillings: set[_Filling] = set()
 _waiting: dict[int, _Filling] = {}  # threads, and for what each of them waits
-_PATIENCE = 10  # seconds: who waits may hold a lock that the other thread needs
+_PATIENCE = 5  # seconds: who waits may hold a lock that the other thread needs
 
 
-def _wait(record: "_Record") -> None:
-    """Until another thread has filled it; where that failed, this one is to."""
+def _begin_to_fill(cls: type, key: Key) -> None:
+    record = _record_of(cls)
+    if record.filling is None:  # it is complete; if it was made before, what it refers to may have changed
+        is_to_fill = record.key is not None and key.kind != WIDE
+    else:
+        is_to_fill = _is_to_fill_new(record)
+    if is_to_fill:
+        _here.changes[id(cls)] = cls, []
+
+
+def _is_to_fill_new(record: "_Record") -> bool:
+    """Wait while another thread fills a new class. If that failed, or would never end, this one is to fill it."""
     me = threading.get_ident()
-    while (filling := record.filling) is not None and filling.thread != me:
+    endless = None
+    while True:
         with _lock:
-            other: _Filling | None = filling
-            while other is not None and not other.ended.is_set():
-                if other.thread == me:  # each would wait for the other
-                    return
-                other = _waiting.get(other.thread)
+            filling = record.filling
+            if filling is None:
+                return False
+            if filling is endless or filling.ended.is_set() or _is_waited_for(me, filling):
+                filling.end()
+                record.filling = _Filling()
+                return True
             _waiting[me] = filling
         try:
             if not filling.ended.wait(_PATIENCE):
-                return
+                endless = filling
         finally:
-            del _waiting[me]
-        with _lock:
-            if record.filling is filling:
-                record.filling = _Filling()
+            _waiting.pop(me, None)
 
 
-def is_unfilled(obj: Any) -> bool:
-    """Whether this thread has still to put into what `made` returned what it holds."""
-    filling = _record_of(obj).filling
-    return id(obj) in _here.changes or (filling is not None and filling.thread == threading.get_ident())
+def _is_waited_for(thread: int, filling: _Filling) -> bool:
+    """Whether who fills a class is this thread, or waits for it."""
+    other: _Filling | None = filling
+    while other is not None and not other.ended.is_set():
+        if other.thread == thread:
+            return True
+        other = _waiting.get(other.thread)
+    return False
 
 
-def change(obj: Any, put: Callable[[], None]) -> None:
-    """Put something into what is unfilled: at once, or in the end, where it is complete already and others use it."""
-    if id(obj) in _here.changes:
-        _here.changes[id(obj)][1].append(put)
-    else:
-        put()
+def is_unfilled(cls: type) -> bool:
+    """Whether this thread has still to put into a class that `made` returned what it holds."""
+    return id(cls) in _here.changes
 
 
-def filled(obj: Any) -> None:
-    for put in _here.changes.pop(id(obj), (obj, ()))[1]:
-        put()
-    record = _record_of(obj)
+def change(cls: type, put: Callable[[], None]) -> None:
+    """Put something into a class that is unfilled: at once, if this thread alone fills it; else in the end, as others may use it."""
+    if is_unfilled(cls):
+        _here.changes[id(cls)][1].append(put)
+        with _lock:  # another thread may be completing it
+            if _is_filled_here(_record_of(cls)):
+                put()
+
+
+def filled(cls: type, put: Callable[[], None]) -> None:
+    """Put the last into a class that is unfilled, and what else was not put into it at once: all that it refers to is complete."""
+    if not is_unfilled(cls):
+        return
+    _, changes = _here.changes.pop(id(cls))
+    record = _record_of(cls)
+    with _lock:
+        if _is_filled_here(record):
+            changes.clear()
+        elif record.filling is not None:  # others need not wait any longer for who fills it
+            record.filling.end()
+            record.filling = _Filling()
+    for each in (*changes, put):
+        each()
     if record.narrow is None:
-        record.narrow = _narrow(obj)
-    filling, record.filling = record.filling, None
+        record.narrow = _narrow(cls)
+    with _lock:
+        filling, record.filling = record.filling, None
     if filling is not None:
-        _fillings.discard(filling)
-        filling.ended.set()
+        filling.end()
+
+
+def _is_filled_here(record: "_Record") -> bool:
+    return record.filling is not None and record.filling.thread == threading.get_ident()
 
 
 def give_up() -> None:
-    """A load of this thread has failed: what it was filling is left to others."""
+    """A load of this thread has failed: new classes that it was filling are left to others."""
     _here.changes.clear()
     for filling in [*_fillings]:
         if filling.thread == threading.get_ident():
-            _fillings.discard(filling)
-            filling.ended.set()
+            filling.end()
 
 
 def own_function(key: Key, cls: type = types.FunctionType, parts_of: Callable[[Any], Any] | None = None) -> Any:
@@ -265,6 +312,7 @@ _records: MutableMapping[Any, _Record] = weakref.WeakKeyDictionary()
 _kept_records: dict[Any, _Record] = {}
 _objects: MutableMapping[Key, Any] = weakref.WeakValueDictionary()
 _kept_objects: dict[Key, Any] = {}
+_BEFORE_SLOTS = "before slots"
 _numbers: dict[tuple[str, str, bytes], int] = {}  # how many equal definitions no name finds
 _lock = threading.RLock()  # what is made may free what is known
 
@@ -276,9 +324,8 @@ def _renew_lock() -> None:
     _waiting.clear()
     for filling in [*_fillings]:
         if filling.thread != threading.get_ident():
-            _fillings.discard(filling)
-            filling.ended = threading.Event()
-            filling.ended.set()
+            filling.ended = threading.Event()  # whose lock may be held
+            filling.end()
 
 
 if hasattr(os, "register_at_fork"):
@@ -299,15 +346,26 @@ def _remember(key: Key, obj: Any) -> None:
     objects[key] = obj
 
 
-def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any) -> Key:
+def _local_key(obj: Any, record: _Record, narrow: bytes, parts: Any, graph: digests.Graph | None) -> Key:
     module, name = place(obj)
-    digest, is_open = digests.wide(obj if parts is None else parts)
+    digest, is_open = digests.wide(obj if parts is None else parts, graph)
+    is_before_slots = _is_before_slots(obj, digests.found(module, name))
     number: int | str = uuid.uuid4().hex  # nobody can tell whether another one is the same
     with _lock:
         if narrow in record.keys:  # another thread was faster
             return record.keys[narrow]
         if not is_open:
             number = _numbers[module, name, digest] = _numbers.get((module, name, digest), -1) + 1
+        elif is_before_slots and _of_key(Key(module, name, digest, LOCAL, _BEFORE_SLOTS)) is None:
+            number = _BEFORE_SLOTS  # there is one for what is found by that name
         key = record.keys[narrow] = Key(module, name, digest, LOCAL, number)
         _remember(key, obj)
     return key
+
+
+def _is_before_slots(obj: Any, found: Any) -> bool:
+    """Whether a class is the one that a decorator made that of its name of, with slots: before Python 3.14 its methods refer to it."""
+    if not isinstance(obj, type) or not isinstance(found, type):
+        return False
+    fields = vars(obj).get("__dataclass_fields__")
+    return fields is not None and fields is vars(found).get("__dataclass_fields__")

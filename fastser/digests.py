@@ -105,15 +105,21 @@ def of_parts(parts: tuple[Any, ...]) -> bytes:
     return _Digest(parts, wide=False).hash.digest()
 
 
-def wide(obj: Any) -> tuple[bytes, bool]:
-    """The digest of a definition and of all that it refers to, and whether that is more than a digest covers."""
-    digest = _Digest(obj, wide=True)
-    return digest.hash.digest(), digest.is_open
+def wide(obj: Any, graph: "Graph | None" = None) -> tuple[bytes, bool]:
+    """The digest of a definition and of all that it refers to, and whether that is more than a digest covers.
+
+    Parameters
+    ----------
+    obj : object
+    graph : Graph, optional
+        What was met before, in the same message.
+    """
+    return (graph or Graph()).digest(obj)
 
 
 def code(obj: Any) -> bytes:
     """The digest of a statement, and of those of the functions and classes that it refers to."""
-    return _Digest(obj, wide=True, values=False).hash.digest()
+    return Graph(values=False).digest(obj)[0]
 
 
 def place(obj: Any) -> tuple[str, str]:
@@ -133,6 +139,84 @@ def found(module: str, name: str) -> Any:
     return None
 
 
+class Graph:
+    """Definitions, and which of them refer to which: each is looked at once, however many lead to it.
+
+    Parameters
+    ----------
+    values : bool
+        Whether digests cover plain values that functions refer to.
+    """
+
+    def __init__(self, values: bool = True) -> None:
+        self.values = values
+        self.nodes: dict[int, _Node] = {}
+
+    def digest(self, root: Any) -> tuple[bytes, bool]:
+        """Of a definition, or of the parts of what is none; and whether it does not cover all."""
+        node = self.node(root)
+        if node.reached is None:
+            self.reach(node)
+        depth, digests, is_open = node.reached
+        return hashlib.blake2b(node.digests[depth] + digests, digest_size=_SIZE).digest(), is_open
+
+    def reach(self, root: "_Node") -> None:
+        """Find all that a definition leads to: so do those of them that lead back to it."""
+        nodes = [root]
+        leads: dict[int, list[_Node]] = {id(root): []}
+        for node in nodes:  # which grows
+            for other in self.referred(node):
+                if id(other) not in leads:
+                    leads[id(other)] = []
+                    nodes.append(other)
+                leads[id(other)].append(node)
+        # Which definitions are equal is told by what they say, by what those say that they refer to, and so on. Where that tells no
+        # more apart, what each refers to is known.
+        depth, before, distinct = 0, 0, len({node.digests[0] for node in nodes})
+        while before < distinct:
+            depth, before, distinct = depth + 1, distinct, len({self.deeper(node, depth + 1) for node in nodes})
+        digests = b"".join(sorted(node.digests[depth] for node in nodes))
+        root.reached = depth, digests, any(node.is_open for node in nodes)
+        back = [root]
+        for node in back:
+            for other in leads[id(node)]:
+                if other.reached is not root.reached:
+                    other.reached = root.reached
+                    back.append(other)
+
+    def node(self, obj: Any) -> "_Node":
+        node = self.nodes.get(id(obj))
+        if node is None:
+            node = self.nodes[id(obj)] = _Node(obj, self.values)
+        return node
+
+    def referred(self, node: "_Node") -> list["_Node"]:
+        if node.referred is None:
+            node.referred = [*map(self.node, node.references)]
+        return node.referred
+
+    def deeper(self, node: "_Node", depth: int) -> bytes:
+        """The digest of a definition and of all that are up to so many references away."""
+        if len(node.digests) == depth:
+            hashed = hashlib.blake2b(node.digests[0], digest_size=_SIZE)
+            for other in self.referred(node):
+                hashed.update(other.digests[depth - 1])
+            node.digests.append(hashed.digest())
+        return node.digests[depth]
+
+
+class _Node:
+    """One definition."""
+
+    def __init__(self, obj: Any, values: bool) -> None:
+        digest = _Digest(obj, wide=True, values=values)
+        self.obj = obj  # alive, lest another object takes the address
+        self.digests = [digest.hash.digest()]
+        self.references, self.is_open = digest.references, digest.is_open
+        self.referred: list[_Node] | None = None
+        self.reached: Any = None  # of all that it leads to: how deep digests tell them apart, these digests, and whether one is open
+
+
 class _Digest:
     def __init__(self, root: Any, wide: bool, values: bool = True) -> None:
         self.hash = hashlib.blake2b(digest_size=_SIZE)
@@ -140,6 +224,7 @@ class _Digest:
         self.prefix = f"{getattr(root, '__qualname__', '')}."
         self.seen: dict[int, tuple[int, Any]] = {}  # alive, lest another object takes the address
         self.is_open = False
+        self.references: list[Any] = []  # wide: definitions
         self.items = 0
         if isinstance(root, type):
             self.class_statement(root)
@@ -236,10 +321,13 @@ class _Digest:
             names = reference(obj, "cloudpickle")
             if names is not None:
                 return self.words("name", *names)
+        module, name = place(obj)
+        if self.wide:
+            self.references.append(obj)
+            return self.words("definition", module, name)
         if self.is_met(obj):
             return None
-        module, name = place(obj)
-        if not self.wide and not name.startswith(self.prefix) and found(module, name) is obj:
+        if not name.startswith(self.prefix) and found(module, name) is obj:
             return self.words("name", module, name)  # its definition is another
         return self.class_statement(obj) if isinstance(obj, type) else self.function_statement(obj)
 

@@ -377,6 +377,28 @@ def of_enum(member: Any, reduced: Any) -> Any:
     return (getattr, (cls, name)) if type(name) is str and cls.__members__.get(name) is member else reduced
 
 
+def _reduce_method(method: types.MethodType) -> Any:
+    """The object and the method's name, where that leads to it; else its function as well, which may be anything, or that of a base."""
+    function, owner = method.__func__, method.__self__
+    name = getattr(function, "__name__", None)
+    if type(name) is str and _has_method(owner, name, function):
+        return getattr, (owner, name)
+    return types.MethodType, (function, owner)
+
+
+def _has_method(owner: Any, name: str, function: Any) -> bool:
+    classes = type(owner).__mro__
+    if isinstance(owner, type):
+        classes = (*owner.__mro__, *classes)
+    elif type(owner).__dictoffset__ and name in object.__getattribute__(owner, "__dict__"):
+        return False
+    found = next((vars(cls)[name] for cls in classes if name in vars(cls)), None)
+    if type(found) is classmethod:
+        return bool(found.__func__ is function)
+    # Another descriptor may be what made the method.
+    return found is function or (type(found) is not types.FunctionType and hasattr(type(found), "__get__"))
+
+
 def _reduce_view(view: memoryview) -> Any:
     try:
         memoryview(bytes(view.itemsize)).cast(view.format)  # type: ignore[call-overload]
@@ -412,6 +434,7 @@ def _reduce_cached_property(prop: "functools.cached_property[Any]") -> Any:
 # What pickle cannot carry, or not as it should be. What a program registers with copyreg comes first.
 OWN_REDUCERS: dict[type, Any] = {
     memoryview: _reduce_view,
+    types.MethodType: _reduce_method,
     weakref.WeakSet: _reduce_weak_set,
     weakref.WeakKeyDictionary: _reduce_weak_mapping,
     weakref.WeakValueDictionary: _reduce_weak_mapping,

@@ -10,7 +10,7 @@ import cloudpickle
 import fastser
 import mains
 import pytest
-from fastser.digests import narrow
+from fastser.digests import Graph, narrow, wide
 
 pytestmark = pytest.mark.core
 
@@ -318,8 +318,12 @@ def test_a_script_that_is_run_twice():
 
 def test_equal_definitions_are_equal_bytes_in_every_process():
     program = DEFINITIONS + NEWER + """
+@dataclasses.dataclass(slots=True)
+class WithSlots:  # before Python 3.14 its function refers to the class that had none
+    held: typing.ClassVar = [object.__new__(Outer)]
+    def cls(self): return __class__
 for track_refs in (True, False):
-    for one in [*made.values(), *equal, *others, everything, {"text": Members.names, "nested": [Members.nested]}]:
+    for one in [*made.values(), *equal, *others, WithSlots(), everything, {"text": Members.names, "nested": [Members.nested]}]:
         if track_refs and type(one) is dict and "text" in one:
             continue
         send(fastser.dumps(one, track_refs=track_refs))
@@ -593,7 +597,7 @@ def check(executor):
     assert attempt(executor, lambda: [guarded, Guard]) == [guarded, Guard] and type(attempt(executor, Guard)) is Guard
     assert type(attempt(executor, fail)) is Failed and attempt(executor, fail).held is Guard
     refused = attempt(executor, lambda: threading.Lock())
-    assert type(refused) is fastser.EncodeError and str(refused).startswith("cannot pack the _thread.lock at $: "), refused
+    assert type(refused) is fastser.EncodeError and str(refused).startswith("cannot pack the _thread.lock at result: "), refused
     # What the initializer set is seen by functions that come by value and by name, whether it had a value here or not.
     for task in (look, lambda: look(), lambda: (count, model)):
         assert attempt(executor, task) == (7, [7]), attempt(executor, task)
@@ -901,6 +905,38 @@ assert "on purpose" in str(found["two"]) and a.f() == (True, 5)
 """, frame)
 
 
+def test_a_class_whose_first_load_failed():
+    """The next one begins anew: what it holds needs attributes and functions of it while the frame is read."""
+    frame = mains.run("""
+    import mains
+    class Pause:
+        def __reduce__(self): return mains.pause, ()
+    class Key:
+        size = [1]
+        def __eq__(self, other): return twice(self) == twice(other)
+        def __hash__(self): return twice(self)
+    def twice(key): return 2 * key.size[0]
+    Key.all = {Key(): Pause()}
+    send(fastser.dumps(Key))
+    """).sent
+    mains.run("""
+    import mains
+    def fail(): raise ValueError("on purpose")
+    mains.at_pause = fail
+    errors = []
+    def load():
+        try: fastser.loads(received)
+        except fastser.DecodeError as error: errors.append(error)
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    assert "on purpose" in str(errors[0])
+    mains.at_pause = lambda: 7
+    Key = fastser.loads(received)
+    assert Key.all[Key()] == 7 and fastser.loads(received) is Key and Key.all[Key()] == 7
+    """, frame)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_that_is_forked_while_a_class_is_filled():
     frame = mains.run(HOLDS + "send(fastser.dumps([A(), A]))").sent
@@ -965,3 +1001,214 @@ def test_threads_that_load_and_pack_classes():
         for kinds in zip(*([type(objects[0]), type(red), type(point)] for objects, red, point in found)):
             assert len(set(kinds)) == 1
     """, fastser.dumps(frames))
+
+
+def test_a_class_that_is_loaded_again_works_meanwhile():
+    """Other threads may be using it: it gets what it holds when that is complete."""
+    program = """
+    class Meets:
+        def __reduce__(self): return (lambda: sys.meet()), ()
+    def make(kept):
+        class Local:
+            held = kept
+            met = Meets()
+            def f(self): return __class__, kept, helper(self)
+        Local.again = Local()
+        return Local
+    def helper(obj): return obj.held
+    Local = make([1])
+    send(fastser.dumps([Local(), Local]))
+    """
+    use = """
+    sys.meet = lambda: 0
+    first, Local = fastser.loads(received)
+    seen = []
+    def meet():
+        thread = threading.Thread(target=lambda: seen.append((first.f(), Local.met)))
+        thread.start()
+        thread.join()
+        return len(seen)
+    sys.meet = meet
+    again, found = fastser.loads(received)
+    assert seen == [((Local, [1], [1]), 0)] and found is Local is type(again) and Local.met == 1
+    """
+    # Two threads that load it for the first time.
+    both = """
+    seen = []
+    def load_as_well():
+        thread = threading.Thread(target=lambda: seen.append(fastser.loads(received)))
+        sys.meet = lambda: 2
+        thread.start()
+        thread.join()
+        (one, Local) = seen[0]
+        assert one.f() == (Local, [1], [1]) and Local.met == 2
+        return 1
+    sys.meet = load_as_well
+    one, Local = fastser.loads(received)
+    assert type(one) is Local is seen[0][1] and one.f() == seen[0][0].f() == (Local, [1], [1])
+    assert Local.again.f() == (Local, [1], [1])
+    """
+    sent = mains.run(program).sent
+    for reader in (use, both):
+        mains.run(reader, sent)
+
+
+def test_a_class_that_a_reader_does_not_have_is_as_the_last_frame_says():
+    """Its statement is the same; what it refers to, and what it is derived from, was defined anew."""
+    program = """
+    def cell(text): exec(compile(text, "<cell>", "exec"), globals())
+    frames = []
+    def pack(text):
+        cell(text)
+        frames.append(fastser.dumps(C()))
+    pack("def f(): return 1\\nN = 1\\nclass C:\\n kept = [1]\\n def m(self): return f(), N, self.kept")
+    pack("def f(): return 2\\nN = 2\\nC.kept.append(2)")
+    both = "class B:\\n def m(self): return {0}\\nclass C(B): ..."
+    pack(both.format(1))
+    pack(both.format(2))
+    both = "class M(type):\\n def of(c): return {0}\\nclass C(metaclass=M):\\n def m(self): return C.of()"
+    pack(both.format(1))
+    pack(both.format(2))
+    import pickle
+    send(pickle.dumps(frames))
+    """
+    use = """
+    import pickle
+    frames = pickle.loads(received)
+    loaded = [fastser.loads(frame) for frame in frames]
+    assert [one.m() for one in loaded] == [(2, 2, [1, 2])] * 2 + [1, 2, 1, 2]
+    assert type(loaded[0]) is type(loaded[1])
+    for one, frame in zip(loaded[1::2], frames[1::2]):
+        assert type(fastser.loads(frame)) is type(one)
+    assert fastser.loads(frames[0]).m() == (1, 1, [1])
+    """
+    mains.run(use, mains.run(program).sent)
+
+
+ENUMS = {
+    "attributes of __init__": (
+        "class E(enum.Enum):\n A = 1, 2\n B = 3, 4\n def __init__(self, x, y): self.both = [x, y]",
+        "E.A.both == [1, 2] and E((3, 4)) is E.B and E.B.both == [3, 4]",
+    ),
+    "an inherited __init__": (
+        "class B(enum.Enum):\n def __init__(self, x): self.x = x * 2\nclass E(B): A = 1",
+        "E.A.x == 2 and E.A.value == 1 and E(1) is E.A",
+    ),
+    "values of __new__": (
+        "class E(bytes, enum.Enum):\n def __new__(cls, n, unit):\n  one = bytes.__new__(cls, [n])\n  one._value_, one.unit = n, unit\n  return one\n"
+        " A = 7, 'km'",
+        "E.A == b'\\x07' and E.A.value == 7 and E.A.unit == 'km' and E(7) is E.A",
+    ),
+    "members that are times": (
+        "import datetime\nclass E(datetime.timedelta, enum.Enum):\n def __new__(cls, n):\n  one = datetime.timedelta.__new__(cls, n)\n"
+        "  one._value_ = str(n)\n  return one\n A = 7",
+        "E.A.days == 7 and E('7') is E.A",
+    ),
+    "members that are tuples": ("class E(tuple, enum.Enum):\n A = 1, 2\n B = (3,)", "E.A == (1, 2) == E.A.value and E.B == (3,) and E((3,)) is E.B"),
+    "members that are dataclasses": (
+        "@dataclasses.dataclass\nclass D: x: int; y: int = 5\nclass E(D, enum.Enum): A = 1, 2; B = 3,",
+        "(E.A.x, E.A.y, E.B.x, E.B.y) == (1, 2, 3, 5)",
+    ),
+    "other names": ("class E(enum.Enum): A = 1; B = 1; C = 2", "E.B is E.A is E['B'] and [*E.__members__] == ['A', 'B', 'C']"),
+    "several flags": (
+        "class E(enum.Flag): A = 1; B = 2; AB = 3; NONE = 0",
+        "E.AB is E.A | E.B and E(0) is E.NONE and [*E.__members__] == ['A', 'B', 'AB', 'NONE']",
+    ),
+    "flags without a name": ("class E(enum.IntFlag): A = 1; HIGH = 12", "E.HIGH == 12 and E(13) == E.A | E.HIGH == 13"),
+    "functions": ("class E(enum.Enum):\n A = functools.partial(lambda x: x + 1)\n def __call__(self, x): return self.value(x)", "E.A(1) == 2"),
+    "attributes set later": ("class E(enum.Enum): A = 1\nE.A.of = [E]", "E.A.of == [E]"),
+}
+if sys.version_info >= (3, 11):  # before, such members say that they cannot be pickled
+    ENUMS["members that are lists"] = "class E(list, enum.Enum): A = [1]", "E.A == [1] == E.A.value"
+
+
+def test_members_of_enumerations():
+    """They are not made of their values anew, which `__new__` and `__init__` may have changed."""
+    sent = mains.run_all({name: f"{text}\nsend(fastser.dumps([E, list(E)]))" for name, (text, _) in ENUMS.items()})
+    use = "E, members = fastser.loads(received)\nassert {0}, vars(E)\nassert all(one is other for one, other in zip(E, members))\n"
+    use += "assert fastser.loads(fastser.dumps(E)) is E"
+    mains.run_all({name: (use.replace("{0}", check), sent[name].sent) for name, (_, check) in ENUMS.items()})
+
+
+WIDE = {
+    "what two names of a dict lead to": (
+        "def wrap(f): return lambda a: f(a)\nclass x: of = {'one': wrap(lambda a: a + 1), 'two': wrap(lambda a: a + 2)}",
+        "def wrap(f): return lambda a: f(a)\nclass x: of = {'one': wrap(lambda a: a + 2), 'two': wrap(lambda a: a + 1)}",
+    ),
+    "what is far away": (
+        "N = 1\ndef a(): return N\ndef b(): return a, c\ndef c(): return b, x\nclass x:\n def f(self): return b",
+        "N = 2\ndef a(): return N\ndef b(): return a, c\ndef c(): return b, x\nclass x:\n def f(self): return b",
+    ),
+    "how many there are": (
+        "def make(): return lambda: 1\nf = make()\ndef x(): return f, g\ng = f",
+        "def make(): return lambda: 1\nf = make()\ndef x(): return f, g\ng = make()",
+    ),
+    "what is open": ("A = object()\ndef a(): return A\ndef x(): return a", "def a(): return A\ndef x(): return a"),
+    "the definition of a base": ("class B: z = 1\nclass x(B): ...", "class B: z = 2\nclass x(B): ..."),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_what_a_digest_of_values_covers(name):
+    def digest(text):
+        scope = {"__name__": "__main__"}
+        exec(text, scope)
+        return wide(scope["x"])
+
+    one, other = WIDE[name]
+    assert digest(one) == digest(one) == digest("\n\n" + one) and digest(one)[0] != digest(other)[0]
+    assert digest(one)[1] is (name == "what is open")
+
+
+def test_every_definition_is_looked_at_once():
+    """However many of a message lead to it."""
+    names = range(60)
+    text = "met = []\nclass B:\n kept = met\n" + "".join(f"class C{i}(B):\n def m(self): return C{(i + 1) % 60}, f{i}\ndef f{i}(): return C{i}\n" for i in names)
+    scope = {"__name__": "__main__"}
+    exec(text, scope)
+    classes = [scope[f"C{i}"] for i in names]
+    scope["met"].extend(classes)
+    graph = Graph()
+    assert [wide(cls, graph) for cls in classes] == [wide(cls) for cls in classes]
+    assert len({wide(cls, graph) for cls in classes}) == 60 and len(graph.nodes) == 1 + 60 * 3
+
+
+# Before Python 3.12 what is derived from property had only the docstring of its function.
+OF_Q = "'of q'" if sys.version_info >= (3, 12) else "None"
+
+CLASSES = {
+    "derived from property": (
+        "class Own(property):\n def __get__(self, obj, cls=None): return self.fget(cls)\nclass C:\n @Own\n def p(cls): 'text'; return __class__\n"
+        " q = Own(lambda cls: 5, doc='of q')\n p.more = [1]",
+        "C.p is C and C.q == 5 and type(vars(C)['p']).__name__ == 'Own' and [vars(C)[n].__doc__ for n in 'pq'] == ['text', " + OF_Q + "] and "
+        "vars(C)['p'].more == [1]",
+    ),
+    "derived from class and static methods": (
+        "class M(classmethod): tag = 1\nclass S(staticmethod): tag = 2\nclass C:\n @M\n def m(cls): return cls, __class__\n @S\n def s(): return C",
+        "C.m() == (C, C) and C().s() is C and vars(C)['m'].tag + vars(C)['s'].tag == 3",
+    ),
+    "abstract properties": ("class C(abc.ABC):\n @abc.abstractproperty\n def p(self): ...", "C.__abstractmethods__ == {'p'}"),
+    "whose metaclass sets nothing": (
+        "class M(type):\n def __setattr__(cls, name, value): raise AttributeError(name)\nclass C(metaclass=M):\n n, kept = 1, [2]\n def f(self): return C",
+        "(C.n, C.kept, C().f()) == (1, [2], C)",
+    ),
+    "that holds what its base holds": (
+        "class B: a = kept = [1]\nclass C(B): kept, c = B.kept, 5",
+        "(setattr(C.__base__, 'kept', 3), C.kept)[1] == [1] and C.a is C.kept and 'a' not in vars(C)",
+    ),
+    "a singleton": (
+        "class C:\n it = None\n def __new__(cls):\n  if cls.it is None: cls.it = super().__new__(cls)\n  return cls.it\nC().kept = [1]",
+        "C() is C.it is C() and C.it.kept == [1]",
+    ),
+    "singletons by class": (
+        "class B:\n of = {}\n def __new__(cls):\n  if cls not in cls.of: cls.of[cls] = super().__new__(cls)\n  return cls.of[cls]\n"
+        "class C(B): ...\nC().kept = [1]\nB()",
+        "C() is C.of[C] and C().kept == [1] and len(C.of) == 2",
+    ),
+}
+
+
+def test_classes_as_their_statements_made_them():
+    sent = mains.run_all({name: f"{text}\nsend(fastser.dumps([C]))" for name, (text, _) in CLASSES.items()})
+    use = "C = fastser.loads(received)[0]\nassert {0}, vars(C)\nassert fastser.loads(fastser.dumps(C)) is C"
+    mains.run_all({name: (use.replace("{0}", check), sent[name].sent) for name, (_, check) in CLASSES.items()}, options=["-W", "ignore"])

@@ -129,6 +129,18 @@ def test_what_a_task_takes_and_returns(executor, obj):
         assert fastser.dumps(found, track_refs=False) == fastser.dumps(obj, track_refs=False)
 
 
+def test_what_is_nested_deeper_than_by_default(executor):
+    """Nobody tells an executor `max_depth`, and classes that refer to each other are nested as well."""
+    nested = functools.reduce(lambda inner, _: [inner], range(3000), [])
+    with pytest.raises(fastser.DepthError):
+        fastser.dumps(nested)
+    for large in (b"", bytes(8 * LARGE)):  # through a pipe, and through the store
+        depth, (found, _) = 0, executor.submit(lambda *args: args, nested, large).result()
+        while found:
+            depth, found = depth + 1, found[0]
+        assert depth == 3000
+
+
 def test_any_names_of_arguments(executor):
     def collected(*args, **kwargs):
         return args, kwargs

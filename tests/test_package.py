@@ -45,7 +45,7 @@ LAYERS = [
     {"locate"},
     {"inspection"},
     {"_core.plans", "_core.reducers"},
-    {"digests", "late"},
+    {"digests", "enums", "late"},
     {"definitions"},
     {"by_value"},
     {"on_demand"},

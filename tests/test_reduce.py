@@ -897,3 +897,66 @@ def test_a_class_that_became_a_built_in_s_child(base, module):
                 fastser.loads(frame)
             except fastser.DecodeError as error:
                 assert "Thing" in str(error)
+
+
+def free(self):
+    return "free", self
+
+
+class WithMethods:
+    def m(self):
+        return "base", self
+
+    @classmethod
+    def c(cls):
+        return "base", cls
+
+    def __private(self):
+        return "private", self
+
+    alias = __private
+
+
+class Overrides(WithMethods):
+    def m(self):
+        return "own", self
+
+    @classmethod
+    def c(cls):
+        return "own", cls
+
+    def of_base(self):
+        return super().m
+
+    @classmethod
+    def of_base_class(cls):
+        return super().c
+
+
+METHODS = {
+    "of a base": lambda one: one.of_base(),
+    "class method of a base": lambda one: one.of_base_class(),
+    "own": lambda one: one.m,
+    "own class method": lambda one: one.c,
+    "set": lambda one: types.MethodType(free, one),
+    "lambda": lambda one: types.MethodType(lambda self: ("lambda", self), one),
+    "private": lambda one: one.alias,
+    "of a class": lambda one: types.MethodType(OrderedDict, ()),
+    "builtin": lambda one: types.MethodType(len, "abc"),
+    "partial": lambda one: types.MethodType(functools.partial(free), one),
+    "behind an attribute": lambda one: (setattr(one, "m", 5), types.MethodType(Overrides.m, one))[1],
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_that_their_names_do_not_lead_to(name):
+    one = Overrides()
+    method = METHODS[name](one)
+    one.kept = method
+    for back, own in (fastser.loads(fastser.dumps([method, one])), fastser.loads(fastser.dumps([one, method]))[::-1]):
+        assert type(back) is types.MethodType and back is own.kept
+        expected, found = method(), back()
+        if method.__self__ is one:
+            assert back.__self__ is own and found == (expected[0], own)
+        else:
+            assert found == expected and type(found) is type(expected)

@@ -7,6 +7,7 @@ from typing import Any
 from fastser import errors
 from fastser._core.dumps import dumps
 from fastser._core.loads import loads
+from fastser.store.functions import MAX_DEPTH
 from fastser.store.packing import ANSWER, carry, own
 from fastser.store.reference import ObjectRef
 from fastser.store.sharing import RECEIVERS
@@ -41,7 +42,7 @@ def _receive(prefix: str, content: bytes | ObjectRef, why: str) -> Received:
             return Received(own(content))
         store = RECEIVERS[prefix].store
         try:
-            return Received(store.get(content, mode="c"))
+            return Received(store.get(content, mode="c", max_depth=MAX_DEPTH))
         finally:
             store.delete(content)  # its memory is free when the last view of it is gone
     except BaseException as error:
@@ -72,7 +73,7 @@ class OnItsWay(Exception):
 def _raised_there(frame: bytes, text: str) -> OnItsWay:
     raised = OnItsWay(frame, text)
     try:
-        raised.original = loads(frame)
+        raised.original = loads(frame, max_depth=MAX_DEPTH)
     except BaseException as error:
         raised.original = error
     trace = RemoteTraceback(text)

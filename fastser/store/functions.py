@@ -21,6 +21,9 @@ from fastser.on_demand import Reducers
 # How functions and classes go to workers: as they are now, whatever a worker has of that name.
 CARRIED: Any = Reducers(values=True)
 
+# Levels of what an executor sends: nobody tells it `max_depth`, and classes by value that refer to each other are many. The stack is the limit.
+MAX_DEPTH = 1_000_000
+
 _LIMIT = 200  # functions that are remembered
 _CONSTANTS = frozenset([types.NoneType, types.EllipsisType, bool, int, float, complex, str, bytes])
 _BY_NAME = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -49,7 +52,7 @@ class PackedFunctions:
         before, frame = self._known.get(fn, ((), b""))
         if len(before) != len(parts) or not all(map(operator.is_, before, parts)):
             try:
-                frame = dumps(fn, fallback=CARRIED)
+                frame = dumps(fn, max_depth=MAX_DEPTH, fallback=CARRIED)
             except EncodeError:
                 return None
             if len(self._known) >= _LIMIT:
@@ -69,7 +72,7 @@ class UnpackedFunctions:
         if fn is None:
             if len(self._known) >= _LIMIT:
                 self._known.clear()
-            fn = self._known[frame] = loads(frame)
+            fn = self._known[frame] = loads(frame, max_depth=MAX_DEPTH)
         return fn
 
 

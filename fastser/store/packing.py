@@ -13,7 +13,7 @@ from fastser._core.dumps import pack
 from fastser._core.loads import loads, loads_private
 from fastser._core.packed import Packed
 from fastser.on_demand import Reducers
-from fastser.store.functions import CARRIED
+from fastser.store.functions import CARRIED, MAX_DEPTH
 
 # What packs to more than that goes through the store. A pipe holds 64 KiB: beyond, writer and reader wait for each other.
 INLINE_LIMIT = 64 << 10
@@ -30,12 +30,12 @@ def carry(obj: object, carried: Any = CARRIED) -> Packed:
     """What goes to a worker, or comes back. What cannot be carried may be there, if the worker was forked, or has imported the main
     module: who reads it looks."""
     try:
-        return pack(obj, fallback=carried)
+        return pack(obj, max_depth=MAX_DEPTH, fallback=carried)
     except errors.EncodeError as error:
         refused = error
     by_name: Any = replace(carried, refused=str(refused))
     try:
-        return pack(obj, fallback=by_name)
+        return pack(obj, max_depth=MAX_DEPTH, fallback=by_name)
     except errors.EncodeError:
         raise refused from refused.__cause__
 
@@ -89,7 +89,7 @@ def is_small(obj: object) -> bool:
 
 def own(frame: bytes) -> Any:
     """The object of a frame that came through a pipe; its arrays can be written to."""
-    return loads_private(bytearray(frame), readonly=False)
+    return loads_private(bytearray(frame), readonly=False, max_depth=MAX_DEPTH)
 
 
 class Portable:
@@ -103,4 +103,4 @@ class Portable:
 
 
 def _carried(frame: bytes) -> Portable:
-    return Portable(loads(frame))
+    return Portable(loads(frame, max_depth=MAX_DEPTH))

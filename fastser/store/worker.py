@@ -13,7 +13,7 @@ from typing import Any
 from fastser import errors
 from fastser.fallback import MAIN
 from fastser.store.answers import Answer, OnItsWay
-from fastser.store.functions import UnpackedFunctions
+from fastser.store.functions import MAX_DEPTH, UnpackedFunctions
 from fastser.store.lifeline import watch
 from fastser.store.objects import ObjectStore, leave_all
 from fastser.store.packing import INLINE_LIMIT, Portable, carry_result, is_small, own
@@ -32,7 +32,7 @@ class Worker:
         self._number = itertools.count()
 
     def open(self, call: bytes | ObjectRef) -> Any:
-        fn, calls, kwargs = self.store.get(call, mode="c") if isinstance(call, ObjectRef) else own(call)
+        fn, calls, kwargs = self.store.get(call, mode="c", max_depth=MAX_DEPTH) if isinstance(call, ObjectRef) else own(call)
         found: dict[ObjectRef, Any] = {}
         resolve = partial(self._resolve, found)
         calls = [tuple(map(resolve, args)) for args in calls]
@@ -44,7 +44,7 @@ class Worker:
         if type(argument) is not Shared:
             return argument
         if argument.ref not in found:
-            found[argument.ref] = self.store.get(argument.ref, mode="c")
+            found[argument.ref] = self.store.get(argument.ref, mode="c", max_depth=MAX_DEPTH)
         return found[argument.ref]
 
     def answer(self, value: Any) -> Any:
