@@ -382,7 +382,7 @@ def test_errors_name_the_argument(own, path, submit):
         submit(own)
     assert type(caught.value.__cause__) is TypeError or path.startswith("result")
     with pytest.raises(fastser.DepthError, match=r"at argument 1\[0\]\[0\]"):
-        own.submit(same, functools.reduce(lambda inner, _: [inner], range(2000), None))
+        own.submit(same, functools.reduce(lambda inner, _: [inner], range(100_000), None))
     assert own.submit(same, 1).result() == 1
 
 
