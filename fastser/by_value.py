@@ -10,6 +10,7 @@ import enum
 import functools
 import inspect
 import io
+import os
 import pickle
 import sys
 import types
@@ -31,6 +32,7 @@ _reducers = cloudpickle.Pickler.dispatch_table
 _HEAP_TYPE = 1 << 9
 _HAS_DOCSTRING = 1 << 26
 _OF_MODULES = "__package__", "__name__", "__path__", "__file__"  # what relative imports look for
+_FILE = 10  # the place of its file's name among what code is made of, on every Python
 _LRU_CACHE = type(functools.lru_cache(print))
 # What of a class may lead to none of its instances.
 _PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
@@ -84,7 +86,7 @@ class ByValue:
         if issubclass(cls, type):
             return self._class(obj)
         if cls is types.CodeType:
-            return make_code, (MAGIC_NUMBER, sys.version_info[:2], *_reducers[cls](obj)[1])
+            return make_code, (MAGIC_NUMBER, sys.version_info[:2], *self._code(obj))
         if cls is types.CellType:
             return self._cell(obj)
         if issubclass(cls, types.ModuleType):
@@ -106,6 +108,12 @@ class ByValue:
         if (base := _wrapper_base(cls)) is not None:
             return make_wrapper, (cls, base, *(getattr(base, part).__get__(obj) for part in _WRAPPERS[base])), getattr(obj, "__dict__", None)
         return self._named(obj, name)
+
+    def _code(self, code: types.CodeType) -> list[Any]:
+        """What code is made of. Its file is for tracebacks: a whole path would tell machines and folders apart that hold the same."""
+        parts = list(_reducers[types.CodeType](code)[1])
+        parts[_FILE] = code.co_filename if self._values else os.path.basename(code.co_filename)
+        return parts
 
     def _by_cloudpickle(self, obj: Any) -> Any:
         reduced = _reducers[type(obj)](obj)

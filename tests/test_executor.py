@@ -17,6 +17,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -917,3 +918,37 @@ def test_functions_that_are_packed_once():
         unpacked.function(fastser.dumps(eval(f"lambda: {i}")))
     assert len(packed._known) <= 200
     assert len(unpacked._known) <= 200
+
+
+def test_tracebacks_of_the_main_module_keep_file_and_line(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent("""
+            import sys, traceback
+            import fastser
+
+            def fail(x):
+                return 1 / x
+
+            def main():
+                with fastser.Executor(1) as executor:
+                    for call in (fail, lambda x: fail(x)):
+                        try:
+                            executor.submit(call, 0).result()
+                        except ZeroDivisionError as error:
+                            print(error.__cause__)
+
+            if __name__ == "__main__":
+                main()
+        """)
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.count(f'File "{script}", line 6, in fail') == 2 and f'File "{script}", line 10, in <lambda>' in done.stdout
+    assert done.stdout.count("return 1 / x") == 2  # the line itself
+
+
+def test_code_tells_no_folder():
+    """Bytes are equal wherever a program lies."""
+    found = fastser.loads(fastser.dumps(lambda: [i for i in range(3)]))
+    assert found.__code__.co_filename == os.path.basename(__file__)
+    assert found() == [0, 1, 2]

@@ -363,21 +363,21 @@ def sketches(n):
 
 @of_package("attrs", "1,000 instances with slots", 1000, module="attrs")
 def attrs_instances(n):
-    from .package_classes import Frozen
+    from .package_classes.of_attrs import Frozen
 
     return [Frozen(i, f"name {i}", x) for i, x in enumerate(numbers(313, n))]
 
 
 @of_package("pydantic", "500 models", 500)
 def pydantic_models(n):
-    from .package_classes import Model
+    from .package_classes.of_pydantic import Model
 
     return [Model(id=i, name=f"name {i}", price=x) for i, x in enumerate(numbers(314, n))]
 
 
 @of_package("msgspec", "1,000 structs", 1000)
 def structs(n):
-    from .package_classes import Struct
+    from .package_classes.of_msgspec import Struct
 
     return [Struct(i, f"name {i}", x) for i, x in enumerate(numbers(315, n))]
 

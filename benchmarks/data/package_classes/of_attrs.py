@@ -1,0 +1,8 @@
+import attrs
+
+
+@attrs.frozen
+class Frozen:
+    number: int
+    name: str
+    price: float

@@ -1,0 +1,7 @@
+import msgspec
+
+
+class Struct(msgspec.Struct):
+    id: int
+    name: str
+    price: float

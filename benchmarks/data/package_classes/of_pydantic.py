@@ -1,0 +1,7 @@
+import pydantic
+
+
+class Model(pydantic.BaseModel):
+    id: int
+    name: str
+    price: float
