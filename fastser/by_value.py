@@ -31,7 +31,7 @@ from fastser.hooks import found_in
 _reducers = cloudpickle.Pickler.dispatch_table
 _HEAP_TYPE = 1 << 9
 _HAS_DOCSTRING = 1 << 26
-_OF_MODULES = "__package__", "__name__", "__path__", "__file__"  # what relative imports look for
+_OF_MODULES = "__package__", "__name__", "__path__"  # what relative imports look for
 _FILE = 10  # the place of its file's name among what code is made of, on every Python
 _LRU_CACHE = type(functools.lru_cache(print))
 # What of a class may lead to none of its instances.
