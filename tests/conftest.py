@@ -1,6 +1,9 @@
 """Settings that hold for the whole suite."""
 
 import gc
+import multiprocessing
+import os
+import sys
 
 import fastser
 import pytest
@@ -17,6 +20,27 @@ def frozen_heap():
     gc.freeze()
     yield
     gc.unfreeze()  # at the end the engines want to see their own objects go
+
+
+def pytest_sessionfinish(session):
+    """When all is done, no store of these tests is left, and no worker lives."""
+    gc.collect()
+    left = [f"worker {child}" for child in multiprocessing.active_children()]
+    if sys.platform == "linux" and os.path.isdir("/dev/shm"):
+        from fastser.store.directory import stores
+
+        fastser.ObjectStore.create().close()  # removes what the tests that kill processes left behind
+        for name in stores():
+            try:
+                with fastser.ObjectStore.attach(name) as store:
+                    stats = store.stats()
+            except fastser.StoreError:  # it went meanwhile, or is not ours
+                continue
+            if stats.owner == os.getpid():
+                left.append(f"store {name}, with {len(stats.objects)} objects")
+    if left:
+        session.exitstatus = 1
+        session.config.get_terminal_writer().line(f"\nleft behind: {', '.join(left)}", red=True)
 
 
 try:
