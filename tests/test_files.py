@@ -502,13 +502,17 @@ def test_files_that_cannot_be_mapped(tmp_path, mode):
 @MODES
 def test_nothing_stays_mapped_when_loading_fails(tmp_path, mode):
     path = tmp_path / "file"
-    fastser.dump([np.zeros(5000), Nameless, [[[1]]]], path)
+    fastser.dump([np.zeros(5000), Plain, [[[1]]]], path)
     with pytest.raises(fastser.UnsafeDataError):
         fastser.load(path, mmap_mode=mode, safe=True)
     with pytest.raises(fastser.DepthError):
         fastser.load(path, mmap_mode=mode, max_depth=2)
     assert mapping(path) is None
-    assert fastser.load(path, mmap_mode=mode, safe=True, allow=[Nameless])[1] is Nameless
+    assert fastser.load(path, mmap_mode=mode, safe=True, allow=[Plain])[1] is Plain
+
+
+class Plain:
+    """One that safe loading may be allowed."""
 
 
 @posix

@@ -78,7 +78,7 @@ def phrases(n):
     return dict(list(json.loads(read("pypinyin", "phrases_dict.json")).items())[:n])
 
 
-@row("real", "three photographs", n=3, package="scikit-learn", module="PIL")
+@row("real", "three photographs", n=3, package="matplotlib", module="matplotlib")
 def photographs(n):
     from PIL import Image
 
