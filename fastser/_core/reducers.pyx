@@ -5,7 +5,7 @@ What is as usual is taken apart here; the rest, and all that is to be refused, b
 
 cimport cython
 from cpython.iterator cimport PyIter_Check
-from cpython.object cimport PyCallable_Check, PyObject, PyTypeObject
+from cpython.object cimport PyCallable_Check, PyObject, PyObject_TypeCheck, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
 from fastser._core.capi cimport fastser_frozendict_type, fastser_in_class, fastser_takes, fastser_type
@@ -19,6 +19,7 @@ from fastser import fallback as _fallback
 
 cdef dict _reducers = _copyreg.dispatch_table
 cdef object _newobj = _copyreg.__newobj__
+cdef object _enum_type = _enum.Enum   # asked for by its bases: isinstance would ask its metaclass, for every object whose class has one
 cdef frozenset _asked = frozenset(_fallback.OWN_REDUCERS)
 cdef object _function = _types.FunctionType
 cdef str _new = "__new__"
@@ -34,7 +35,7 @@ cdef class Reduced:
 cdef object reduce(PyObject* o):
     if type(<object> o) in _reducers or type(<object> o) in _asked:
         return apart(<object> o, _fallback.ask(<object> o))
-    if type(type(<object> o)) is not type and isinstance(<object> o, _enum.Enum):
+    if type(type(<object> o)) is not type and PyObject_TypeCheck(<object> o, <PyTypeObject*> _enum_type):
         return apart(<object> o, _fallback.of_enum(<object> o, (<object> o).__reduce_ex__(5)))
     return apart(<object> o, (<object> o).__reduce_ex__(5))
 
