@@ -112,7 +112,7 @@ class ByValue:
     def _code(self, code: types.CodeType) -> list[Any]:
         """What code is made of. Its file is for tracebacks: a whole path would tell machines and folders apart that hold the same."""
         parts = list(_reducers[types.CodeType](code)[1])
-        parts[_FILE] = code.co_filename if self._values else os.path.basename(code.co_filename)
+        parts[_FILE] = code.co_filename if self._values else code.co_filename.rpartition(os.sep)[2]
         return parts
 
     def _by_cloudpickle(self, obj: Any) -> Any:
