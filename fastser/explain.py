@@ -6,6 +6,7 @@ looked at once. No recursion: the objects that need explaining are those that we
 """
 
 import datetime
+import itertools
 import pickle
 from collections.abc import Iterator
 from contextlib import suppress
@@ -211,7 +212,7 @@ class _Group:
         self.node = node
         self.objects: list[Any] = []
         self.places: list[Place] = []
-        self.walks: list[Iterator[Part]] = []  # of what has parts
+        self.walks: Any = []  # of what has parts: a list, or what makes one after the other
         self.measured = True
 
 
@@ -256,6 +257,56 @@ class _Sorter:
         elif not leaf:
             pile.places.append((place, word, argument))
         pile.objects.append(part)
+
+    def add_records(self, records: list[Any], places: list[Place]) -> bool:
+        """All mappings of a node at once, if they have the same few texts as keys, and under each of these leaves of one class."""
+        names = tuple(records[0])
+        width = len(names)
+        if not 0 < width <= _STEPS_LIMIT or any(len(record) != width for record in records):
+            return False
+        if set(map(id, map(type, itertools.chain.from_iterable(records)))) != {id(str)} or set(map(tuple, records)) != {names}:
+            return False
+        values = list(itertools.chain.from_iterable(map(type(records[0]).values, records)))
+        columns = [values[i::width] for i in range(width)]
+        classes = [set(map(id, map(type, column))) for column in columns]
+        if not all(len(column) == 1 and column <= _LEAVES for column in classes):
+            return False
+        for name, column in zip(names, columns):
+            self.steps.add(name)
+            self.names[name] = None
+            pile = self.piles[name, id(type(column[0])), True] = _Pile(self.node, type(column[0]), 0, self.made, leaf=True)
+            pile.places.append((places[0], locate.value_of, name))
+            pile.objects = column
+        return True
+
+    def add_sequences(self, wholes: list[Any], word: Word, places: list[Place]) -> bool:
+        """All sequences of a node at once, if all that they hold are leaves."""
+        classes = dict.fromkeys(map(id, map(type, itertools.chain.from_iterable(wholes))))
+        if not classes.keys() <= _LEAVES:
+            return False
+        self.lengths += map(len, wholes)
+        items = list(itertools.chain.from_iterable(wholes))
+        for cls in classes:
+            at = next(i for i, item in enumerate(items) if id(type(item)) == cls)
+            first, whole = items[at], 0
+            while at >= self.lengths[whole]:
+                at -= self.lengths[whole]
+                whole += 1
+            pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
+            pile.places.append((places[whole], word, first if word is locate.member else at))
+            pile.objects = items if len(classes) == 1 else [item for item in items if id(type(item)) == cls]
+        return True
+
+    def add_alike(self, items: list[Any], word: Word, place: Place, level: int) -> bool:
+        """The items of a sequence, if all are of one class, and none is a leaf."""
+        cls = type(items[0])
+        if id(cls) in _LEAVES or id(cls) in _TIMES or any(type(item) is not cls for item in items):
+            return False
+        if (pile := self.piles.get((word, id(cls), False))) is None:
+            pile = self.piles[word, id(cls), False] = _Pile(self.node, cls, level, self.made, leaf=False)
+        pile.objects += items
+        pile.places += [(place, word, argument) for argument in (items if word is locate.member else range(len(items)))]
+        return True
 
     def add_leaves(self, items: list[Any], word: Word, place: Place) -> bool:
         """The items of a sequence, if all are leaves: that is most of what there is."""
@@ -337,6 +388,9 @@ class _Walk:
             leaves.node.count = len(pile.objects)
             self.measure(leaves)
             return []
+        level = pile.level + (id(pile.cls) not in _TIMES)
+        if (group := self.alike(pile)) is not None:
+            return self.look_into(group, pile, level)
         groups: dict[tuple[Any, ...], _Group] = {}
         for obj, place in zip(pile.objects, pile.places):
             known = self.seen.get(id(obj))
@@ -362,8 +416,30 @@ class _Walk:
             if deep:
                 path = _path(place)
                 self.fail(group, obj, path, errors.depth_exceeded(path, self.max_depth, decoding=False, stack=False))
-        level = pile.level + (id(pile.cls) not in _TIMES)
         return [part for group in groups.values() for part in self.look_into(group, pile, level)]
+
+    def alike(self, pile: _Pile) -> _Group | None:
+        """The parts of a pile as one group, all at once, where it is clear that none was met before and all take one plan."""
+        if pile.level > self.max_depth or len(pile.objects) == 1:
+            return None
+        kind, reason = "native", ""
+        if id(pile.cls) not in _SEQUENCES and id(pile.cls) not in _MAPPINGS:
+            if id(pile.cls) in locate.NATIVES or self.whole:
+                return None
+            plan = self.parts.plan(pile.cls)
+            if plan.kind not in ("FIELDS", "ROWS"):
+                return None
+            kind, reason = plan.kind, plan.reason
+        keys = list(map(id, pile.objects))
+        distinct = set(keys)
+        if len(distinct) < len(keys) or id(_EMPTY) in distinct or not self.seen.keys().isdisjoint(distinct):
+            return None
+        self.seen.update(zip(keys, zip(pile.objects, pile.places)))
+        group = _Group(self.node(pile, pile.objects[0], pile.places[0], kind, reason))
+        group.node.count = len(keys)
+        group.objects, group.places = pile.objects, pile.places
+        group.walks = map(self.parts.of, pile.objects)
+        return group
 
     def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
         node = Explanation(place, self.name(obj), plan, reason)
@@ -395,29 +471,34 @@ class _Walk:
             return []
         cls = pile.cls
         sorter = _Sorter(group.node, pile.made)
-        for obj, place, walk in zip(group.objects, group.places, group.walks):
+        word = locate.member if id(cls) in _SETS else locate.index
+        at_once = (id(cls) in _SEQUENCES and sorter.add_sequences(group.objects, word, group.places)) or (
+            id(cls) in _MAPPINGS and sorter.add_records(group.objects, group.places)
+        )
+        for obj, place, walk in () if at_once else zip(group.objects, group.places, group.walks):
             if id(cls) in _SEQUENCES:
                 sorter.lengths.append(len(obj))
-                if sorter.add_leaves(list(obj), locate.member if id(cls) in _SETS else locate.index, place):
+                items = list(obj)
+                if sorter.add_leaves(items, word, place) or sorter.add_alike(items, word, place, level):
                     continue
             elif id(cls) in _TIMES:
                 sorter.content.append(obj.replace(tzinfo=None))
             keyed = id(cls) not in _MAPPINGS or len(obj) <= _STEPS_LIMIT
-            for part, word, argument in walk:
-                if word is locate.maker:
+            for part, step, argument in walk:
+                if step is locate.maker:
                     if id(part) in self.made_by:
                         continue
                     self.made_by[id(part)] = part
                     if (name := self.name_of(part)) is not None:
                         sorter.content += name
                         continue
-                if word is locate.nothing and level <= self.max_depth:
+                if step is locate.nothing and level <= self.max_depth:
                     self.seen.setdefault(id(part), (part, place))
                     few = len(part) <= _STEPS_LIMIT
-                    for inner, word, argument in locate.pairs(part):
-                        sorter.add(inner, word, argument, place, few, level + 1)
+                    for inner, step, argument in locate.pairs(part):
+                        sorter.add(inner, step, argument, place, few, level + 1)
                 else:
-                    sorter.add(part, word, argument, place, keyed, level)
+                    sorter.add(part, step, argument, place, keyed, level)
         with suppress(Exception):
             group.node.nbytes += self.size(sorter.own())
         return list(sorter.piles.values())

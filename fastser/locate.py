@@ -1,7 +1,7 @@
 """The parts of an object, and the paths that lead to them.
 
 The packer keeps no path while it works. When it fails it knows the object it failed on, and `locate` finds that again, in
-the order in which the packer walks. No recursion, cycles end, and what raises has no parts: the objects that get here are
+the order in which the packer walks. What is plain is passed over in the core. No recursion, cycles end, and what raises has no parts: the objects that get here are
 the ones that went wrong.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastser import fallback
+from fastser._core.plain import Plain
 from fastser.errors import type_name
 from fastser.hooks import NATIVE, MAPPINGS, PROCESS, Hooks
 
@@ -56,10 +57,12 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
     """
     if root is target:
         return "$"
-    parts = Parts(hooks, into_definitions=True)
-    line = _Line(root, parts.of(root))
-    seen = {id(root): root}  # alive, lest another object takes the address
+    plain = Plain(_LEAVES, _WORDS, target, cyclic=False)
+    parts = Parts(hooks, into_definitions=True, plain=plain)
+    plain.begin(root)
     makers = [0] if parts.made(root) else []  # which containers of the line make their parts anew
+    plain.want(bool(makers))
+    line = _Line(root, parts.of(root))
     calls = 0
     nearest = None
     computed = "$" if parts.computed(root) else None
@@ -69,11 +72,12 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
                 return line.path() + word(argument)
             if makers and nearest is None and type(part) is type(target):
                 nearest = line.path(makers[-1])
+                plain.want(False)
             if computed is None and parts.computed(part):
                 computed = line.path() + word(argument)
-            if id(part) in seen or (walk := parts.of(part)) is None:
+            if plain.is_met(part) or (walk := parts.of(part)) is None:
                 continue
-            seen[id(part)] = part
+            plain.begin(part)
             if parts.made(part):
                 if len(makers) > _MADE_LIMIT:
                     continue
@@ -81,12 +85,14 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
                 if calls > _CALLS_LIMIT:
                     return nearest or computed
                 makers.append(len(line.walks))
+                plain.want(nearest is None)
             line.push(part, walk, word, argument)
             break
         else:
             line.pop()
             if makers and makers[-1] == len(line.walks):
                 makers.pop()
+                plain.want(bool(makers) and nearest is None)
     return nearest or computed
 
 
@@ -128,17 +134,16 @@ def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
 
 def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[object], str | None]:
     """What `cyclic_instances` and `find_cycle` return; a path ends the search. `ask`: as `Parts` takes it."""
-    parts = Parts(hooks, ask=ask)
+    plain = Plain(_LEAVES, _WORDS, None, cyclic=True)  # what is begun is on the line
+    parts = Parts(hooks, ask=ask, plain=plain)
     whole: dict[int, object] = {}  # in which identity is kept
+    plain.begin(root)
     line = _Line(root, parts.of(root))
-    on_line: set[int] = {id(root)}
-    done: dict[int, object] = {}
     made = int(parts.made(root))  # how many on the line are made by reducers and hooks
     calls = 0
     while line.walks:
         for part, word, argument in line.walks[-1]:
-            key = id(part)
-            if key in on_line:
+            if plain.is_begun(part):
                 depth = line.outermost(lambda container: not parts.native(container) and parts.plan(type(container)).kind != "HOOK")
                 if depth is None:
                     return list(whole.values()), line.path(line.outermost(lambda container: container is part))
@@ -146,23 +151,22 @@ def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[obj
                 whole[id(line.containers[depth])] = line.containers[depth]
                 while len(line.walks) > depth:
                     container = line.pop()
-                    on_line.discard(id(container))
+                    plain.end(container, done=False)
                     made -= parts.made(container)
                 break
-            if key not in done and key not in whole and (walk := parts.of(part)) is not None:
+            if not plain.is_met(part) and id(part) not in whole and (walk := parts.of(part)) is not None:
                 if parts.made(part):
                     calls += made > 0
                     if made > _MADE_LIMIT or calls > _CALLS_LIMIT:
                         continue
                     made += 1
-                on_line.add(key)
+                plain.begin(part)
                 line.push(part, walk, word, argument)
                 break
         else:
             container = line.pop()
-            on_line.discard(id(container))
+            plain.end(container, done=True)
             made -= parts.made(container)
-            done[id(container)] = container
     return list(whole.values()), None
 
 
@@ -207,12 +211,17 @@ class Parts:
         Whether functions, classes and modules that go by value have parts.
     ask : callable, optional
         ``ask(obj, hook)`` is what the hook of an object makes of it, or its reducer, for None.
+    plain : Plain, optional
+        What the parts of native containers are without what it passes over.
     """
 
-    def __init__(self, hooks: Hooks = PROCESS, into_definitions: bool = False, ask: Ask | None = None) -> None:
+    def __init__(
+        self, hooks: Hooks = PROCESS, into_definitions: bool = False, ask: Ask | None = None, plain: Plain | None = None
+    ) -> None:
         self._hooks = hooks
         self._into_definitions = into_definitions
         self._ask = ask or _ask
+        self._plain = plain
         self._plans: dict[int, tuple[type, fallback.Plan]] = {}
 
     def native(self, obj: object) -> bool:
@@ -240,6 +249,10 @@ class Parts:
 
     def of(self, obj: Any) -> Iterator[Part] | None:
         """The parts of an object in order, or None where the packer does not look into it."""
+        if self._plain is not None and id(type(obj)) in _CONTAINERS:
+            return self._plain.rest(obj)
+        if type(obj) is np.ndarray:
+            return self._elements(obj)
         walk = _WALKS.get(id(type(obj)))
         if walk is not None:
             return walk(obj)
@@ -250,16 +263,46 @@ class Parts:
     def by_plan(self, obj: Any, plan: fallback.Plan) -> Iterator[Part] | None:
         """The parts of an object that is not native, by this plan."""
         if plan.kind == "FIELDS":
-            return _guarded(_fields(obj, plan))
+            return _guarded(self._fields(obj, plan))
         if plan.kind == "ROWS":
-            return _guarded(_row(obj))
+            return _guarded(self._row(obj, plan))
         if plan.kind == "ARRAY":
-            return _guarded(_array(obj))
+            return _guarded(self._array(obj))
         if plan.hook is not None:
             return None if plan.hook.computes else _guarded(self._hooked(obj, plan))
         if plan.kind == "REDUCE":
             return _guarded(self._reduced(obj))
         return _guarded(_definition(obj)) if self._into_definitions else None
+
+    def _fields(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
+        yield type(obj), maker, "class"
+        if self._plain is not None and plan is self.plan(type(obj)):  # and no hook's to decide
+            self._plain.learn(type(obj), tuple(slot for _, slot in plan.slots), plan.has_dict, False)
+        if plan.has_dict:
+            for name, value in list(dict.items(object.__getattribute__(obj, "__dict__"))):
+                yield value, value_of, name
+        for name, slot in plan.slots:
+            try:
+                value = slot.__get__(obj)
+            except AttributeError:
+                continue
+            yield value, attribute, name
+
+    def _row(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
+        yield type(obj), maker, "class"
+        if self._plain is not None and plan is self.plan(type(obj)):
+            self._plain.learn(type(obj), (), False, True)
+        for name, item in zip(type(obj)._fields, tuple.__iter__(obj)):
+            yield item, attribute, name
+
+    def _array(self, obj: Any) -> Iterator[Part]:
+        yield type(obj), maker, "class"
+        yield from self._elements(np.ndarray.view(obj, np.ndarray)) or ()
+
+    def _elements(self, array: Any) -> Iterator[Part] | None:
+        if self._plain is not None and array.dtype == object and array.ndim == 1:
+            return self._plain.rest(array.tolist())
+        return _elements(array)
 
     def _hooked(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
         assert plan.hook is not None
@@ -288,30 +331,6 @@ def _guarded(walk: Iterator[Part]) -> Iterator[Part]:
         yield from walk
     except Exception:
         return
-
-
-def _fields(obj: Any, plan: fallback.Plan) -> Iterator[Part]:
-    yield type(obj), maker, "class"
-    if plan.has_dict:
-        for name, value in list(dict.items(object.__getattribute__(obj, "__dict__"))):
-            yield value, value_of, name
-    for name, slot in plan.slots:
-        try:
-            value = slot.__get__(obj)
-        except AttributeError:
-            continue
-        yield value, attribute, name
-
-
-def _row(obj: Any) -> Iterator[Part]:
-    yield type(obj), maker, "class"
-    for name, item in zip(type(obj)._fields, tuple.__iter__(obj)):
-        yield item, attribute, name
-
-
-def _array(obj: Any) -> Iterator[Part]:
-    yield type(obj), maker, "class"
-    yield from _elements(np.ndarray.view(obj, np.ndarray))
 
 
 def reduced_parts(reduced: fallback.Reduced) -> Iterator[Part]:
@@ -472,3 +491,9 @@ def _short_repr(key: Any) -> str:
     except Exception:
         text = f"<{type_name(key)}>"
     return text if len(text) <= _KEY_LIMIT else text[: _KEY_LIMIT - 1] + "…"
+
+
+# What plain containers are looked through with; after the words.
+_CONTAINERS = frozenset(map(id, (list, tuple, set, frozenset, *MAPPINGS)))
+_LEAVES = NATIVES.difference(_WALKS)
+_WORDS = (index, member, key_itself, value_of)

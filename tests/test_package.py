@@ -42,6 +42,7 @@ LAYERS = [
     {"standard_pandas"},
     {"standard"},
     {"allow"},
+    {"_core.plain"},
     {"locate"},
     {"inspection"},
     {"_core.plans", "_core.reducers"},
