@@ -419,10 +419,12 @@ class Serializer:
             obj, file, track_refs=self.track_refs, max_depth=self.max_depth, fallback=self.fallback, hooks=self._hooks, verify=self.verify
         )
 
-    def pack_many(self, objects: Iterable[object], *, copy: bool = False, large: bool = False) -> PackedRows:
+    def pack_many(
+        self, objects: Iterable[object], *, layout: Literal["columns", "frames"] = "columns", copy: bool = False, large: bool = False
+    ) -> PackedRows:
         """As the function `pack_many`."""
         options = {"track_refs": self.track_refs, "max_depth": self.max_depth, "fallback": self.fallback, "hooks": self._hooks}
-        return pack_many(objects, copy=copy, large=large, **options)  # type: ignore[arg-type]
+        return pack_many(objects, layout=layout, copy=copy, large=large, **options)  # type: ignore[arg-type]
 
     def loads(self, data: "Buffer | ArrowArrayExportable | ArrowStreamExportable") -> Any:
         """As the function `loads`."""

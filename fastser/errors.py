@@ -148,9 +148,10 @@ def cannot_pack(path: str | None, type_name: str, reason: object) -> EncodeError
 
 
 def cannot_pickle(path: str | None, obj: object, reason: Exception) -> EncodeError:
-    remedy = "leave it out in __getstate__, or register a hook for its class (fastser.register)"
+    instead = "leave it out in __getstate__"
     if hasattr(type(obj), "__arrow_c_stream__") or hasattr(type(obj), "__arrow_c_array__"):
-        remedy = f"pack its data (fastser.ArrowData.from_producer), {remedy}"
+        instead = "pack what fastser.ArrowData.from_producer reads of it"
+    remedy = f"{instead}, or register a hook for its class (fastser.register)"
     return cannot_pack(path, type_name(obj), f"{_reason(reason)}; {remedy}")
 
 
@@ -225,13 +226,18 @@ def bad_row(expected: str, found: object, place: str) -> DecodeError:
     return DecodeError(f"malformed Arrow row at {place}: expected {expected}, found {found}")
 
 
-def no_row_columns(found: "list[str]") -> DecodeError:
+def no_row_columns(found: "list[str]", objects: "list[str]") -> DecodeError:
     expected = "the 12 columns of packed objects (version, flags, buffers, ... tags), by these names or with no others"
-    return bad_row(expected, f"{len(found)} columns: {shorten(', '.join(found))}", "its start")
+    return bad_row(expected, f"{len(found)} columns: {shorten(', '.join(found))}{_choose(objects)}", "its start")
 
 
-def no_row_column(name: str, found: "list[str]") -> DecodeError:
-    return bad_row(f"one struct column {name!r}", f"{found.count(name)} among the columns {shorten(', '.join(found))}", "its start")
+def no_row_column(name: str, found: "list[str]", objects: "list[str]") -> DecodeError:
+    """`objects`: the columns that look as those of packed objects do."""
+    return bad_row(f"one column {name!r}", f"{found.count(name)} among the columns {shorten(', '.join(found))}{_choose(objects)}", "its start")
+
+
+def _choose(objects: "list[str]") -> str:
+    return f": give {' or '.join(f'column={name!r}' for name in objects)}" if objects else ""
 
 
 def not_one_row(found: str) -> DecodeError:
@@ -244,8 +250,16 @@ def in_row(error: FastserError, row: int) -> FastserError:
 
 
 def not_rows(found: object) -> TypeError:
+    remedy = ""
+    if isinstance(found, dict):
+        remedy = ": make a table of it first (pyarrow.table, polars.DataFrame)"
+    elif isinstance(found, (bytes, bytearray, memoryview)):
+        remedy = ": fastser.loads reads a frame; many of them are read as a binary column of a table"
+    elif hasattr(type(found), "collect"):
+        remedy = ": collect it first"
     return TypeError(
-        f"expected Arrow data with a row for each object (a table, a batch, a stream of batches or an iterable of them), found {type_name(found)}"
+        "expected Arrow data with a row for each object (a table, a batch, a stream of batches or an iterable of them), "
+        f"found {type_name(found)}{remedy}"
     )
 
 

@@ -368,6 +368,8 @@ def test_made_of_nothing():
 def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"^ArrowData objects are made by fastser.ArrowData.from_producer$"):
         ArrowData()
+    with pytest.raises(TypeError, match=r"^ArrowData objects are made by fastser\.ArrowData\.from_producer$"):
+        ArrowData(ArrowData.from_producer(fastser.pack(1)), kind="array")
     with pytest.raises(TypeError, match="^expected a producer of Arrow data, with __arrow_c_stream__, __arrow_c_array__ or __arrow_c_schema__, found list"):
         ArrowData.from_producer([1])
     with pytest.raises(TypeError, match="^expected a producer of Arrow data, with __arrow_c_array__, found pyarrow.lib.ChunkedArray"):

@@ -53,6 +53,7 @@ LAYERS = [
     {"_core.reached"},
     {"_core.packed", "_core.dtypes", "_core.arrow_in"},
     {"_core.row_source", "_core.row_block"},
+    {"_core.frame_block"},
     {"_core.faults"},
     {"_core.cursors", "_core.hashing"},
     {"_core.references"},

@@ -377,18 +377,26 @@ def test_names_go_before_positions(pa):
 
 def test_columns_that_are_not_there(pa):
     table = pa.table({"id": [1], "object": pa.chunked_array(fastser.pack_many([1])), "x": [{"a": 1}]})
-    with pytest.raises(DecodeError, match=re.escape("found 3 columns: id, object, x")):
-        fastser.loads_many(table)
-    with pytest.raises(DecodeError, match=re.escape("expected one struct column 'other', found 0 among the columns id, object, x")):
+    for read in (fastser.loads_many, fastser.loads):
+        with pytest.raises(DecodeError, match=re.escape("found 3 columns: id, object, x: give column='object'") + "$"):
+            read(table)
+    expected = "expected one column 'other', found 0 among the columns id, object, x: give column='object'"
+    with pytest.raises(DecodeError, match=re.escape(expected) + "$"):
         fastser.loads_many(table, column="other")
-    with pytest.raises(DecodeError, match=re.escape("at column id: expected format '+s' (a struct), found 'l'")):
+    frames = table.append_column("frame", pa.array([fastser.dumps(1)]))
+    with pytest.raises(DecodeError, match=re.escape("found 4 columns: id, object, x, frame: give column='object' or column='frame'") + "$"):
+        fastser.loads_many(frames)
+    with pytest.raises(DecodeError, match=re.escape("found 2 columns: id, x") + "$"):
+        fastser.loads_many(table.select(["id", "x"]))
+    expected = "at column id: expected format '+s' (a struct), or binaries that are frames, found 'l'"
+    with pytest.raises(DecodeError, match=re.escape(expected) + "$"):
         fastser.loads_many(table, column="id")
     with pytest.raises(DecodeError, match=re.escape("found 1 columns: a")):
         fastser.loads_many(table, column="x")
     with pytest.raises(TypeError, match="^column must be the name of a column or None, not 1$"):
         fastser.loads_many(table, column=1)
     again = table.append_column("object", table["id"])
-    with pytest.raises(DecodeError, match="expected one struct column 'object', found 2 among"):
+    with pytest.raises(DecodeError, match="expected one column 'object', found 2 among"):
         fastser.loads_many(again, column="object")
 
 
@@ -396,6 +404,13 @@ def test_what_is_no_rows_at_all(pa):
     for source, found in ((5, "int"), (None, "NoneType")):
         with pytest.raises(TypeError, match=f"^expected Arrow data with a row for each object .* found {found}$"):
             fastser.loads_many(source)
+    frame = fastser.dumps(1)
+    make, read = "make a table of it first (pyarrow.table, polars.DataFrame)", "fastser.loads reads a frame; many of them are read as a binary column of a table"
+    for source, found in (({"frame": [frame]}, f"dict: {make}"), (frame, f"bytes: {read}"), (bytearray(frame), f"bytearray: {read}"), ("text", "str")):
+        with pytest.raises(TypeError, match=f"or an iterable of them\\), found {re.escape(found)}$"):
+            fastser.loads_many(source)
+    with pytest.raises(TypeError, match=f"found bytes: {read}$"):
+        next(fastser.loads_many([frame]))
     objects = fastser.loads_many([table_of([1, 2]), "text"])
     assert [next(objects), next(objects)] == [1, 2]
     with pytest.raises(TypeError, match="found str$"):
@@ -412,6 +427,270 @@ def test_loads_says_that_there_are_others(pa):
     for source, found in ((table, "2"), (table.slice(0, 0), "none"), (pa.concat_tables([table.slice(0, 1)] * 2), "more")):
         with pytest.raises(DecodeError, match=f"^expected one Arrow row, found {found}: fastser.loads_many reads"):
             fastser.loads(source)
+
+
+def test_a_lazy_frame_is_to_be_collected(pa):
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame(table_of([1, 2]))
+    with pytest.raises(TypeError, match=r"found polars\.lazyframe\.frame\.LazyFrame: collect it first$"):
+        fastser.loads_many(frame.lazy())
+    assert list(fastser.loads_many(frame.lazy().collect())) == [1, 2]
+
+
+# --- integers of other widths, text for bytes -----------------------------------------------------------------------------
+
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+RANGES = {"i64": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1), "i16": (-(2**15), 2**15 - 1), "i8": (-128, 127), "bits": (0, 255), "tags": (0, 255)}
+
+
+def recast(pa, table, change):
+    """The table with the item type that change(name, type) gives; lists keep their offsets."""
+    columns = []
+    for name in table.schema.names:
+        column = one_array(table[name])
+        if name in NAMES[:2]:
+            columns.append(column.cast(change(name, column.type)))
+        else:
+            columns.append(pa.ListArray.from_arrays(column.offsets, column.values.cast(change(name, column.values.type))))
+    return pa.table(columns, names=table.schema.names)
+
+
+SMALL_NUMBERS = [{"a": 1, "b": [True, False, None]}, [100, 90, 1], (1.5, "é", b"bytes"), [[], {}], np.arange(100.0)]
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_integers_of_every_width_and_sign(pa, kind):
+    table = table_of(SMALL_NUMBERS, copy=True)
+    kept = ("bits", "tags") if kind == "int8" else ()   # tags are beyond it
+    again = recast(pa, table, lambda name, type: getattr(pa, kind)() if pa.types.is_integer(type) and name not in kept else type)
+    assert again.schema.field("version").type == getattr(pa, kind)()
+    for source in (again, again.to_struct_array(), pa.table({"id": range(5), "row": again.to_struct_array()}).select(["row"])):
+        for obj, found in zip(SMALL_NUMBERS, fastser.loads_many(source), strict=True):
+            assert same(obj, found)
+    for i, obj in enumerate(SMALL_NUMBERS):
+        assert same(obj, fastser.loads(again.slice(i, 1)))
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32"])
+def test_integers_that_are_widened(pa, kind):
+    """Every number that a column may have, through a type that holds it."""
+    objects = [value for name, (low, high) in RANGES.items() for value in ([low, high, 5] * 3,) if kind == "int64" or name != "i64"]
+    objects += [[b"\x80" * 10, {1, 200}], [True, False] * 20, 2**63 if kind == "int64" else 7]
+    table = table_of(objects, copy=True)
+    again = recast(pa, table, lambda name, type: getattr(pa, kind)() if pa.types.is_integer(type) and name != "i64" else type)
+    for obj, found in zip(objects, fastser.loads_many(again.slice(0)), strict=True):
+        assert same(obj, found)
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_an_integer_that_does_not_fit_is_the_error_of_its_row(pa, name):
+    low, high = RANGES[name]
+    table = table_of(["first", "second", "third"], copy=True)
+    values = [(low - 1, pa.int64()), (high + 1, pa.uint64() if name == "i64" else pa.int64()), (2**64 - 1, pa.uint64())]
+    for value, kind in values:
+        if not -(2**63) <= value:
+            continue
+        # The third of the items that the second row has.
+        rows = [row if i != 1 else [0, high, value] for i, row in enumerate(table[name].to_pylist())]
+        objects = fastser.loads_many(table.set_column(NAMES.index(name), name, pa.array(rows, pa.list_(kind))))
+        assert next(objects) == "first"
+        expected = f"row 1: malformed Arrow row at column {name}, position 2: expected a number from {low} to {high}, found {value}"
+        with pytest.raises(DecodeError, match=f"^{re.escape(expected)}$"):
+            next(objects)
+        assert next(objects) == "third"
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+def test_a_header_that_does_not_fit(pa, name):
+    table = table_of([1, 2])
+    first = table[name][0].as_py()
+    for value, kind in ((-1, pa.int8()), (256, pa.int32()), (2**64 - 1, pa.uint64()), (first + 256, pa.int64())):
+        objects = fastser.loads_many(table.set_column(NAMES.index(name), name, pa.array([first, value], kind)))
+        assert next(objects) == 1
+        with pytest.raises(DecodeError, match=f"^row 1: malformed Arrow row at {name}: expected a number from 0 to 255, found {value}$"):
+            next(objects)
+
+
+def test_text_for_binary_and_binary_for_text(pa):
+    """As engines have it whose text is bytes: those that are no UTF-8 are kept, too."""
+    objects = [*SMALL_NUMBERS, "x" * 5000, b"\xff\x80" * 3000, [b"\xff", "é" * 4]]
+    table = table_of(objects, copy=True)
+    for kinds in ((pa.binary(), pa.string()), (pa.large_binary(), pa.large_string()), (pa.binary_view(), pa.string_view())):
+        columns = []
+        for name in NAMES:
+            column = one_array(table[name])
+            if name in ("text", "data", "buffers"):
+                items = column.values.cast(kinds[0])
+                if name != "text":   # not cast, which would look at it
+                    items = pa.Array.from_buffers(kinds[1], len(items), items.buffers())
+                column = pa.ListArray.from_arrays(column.offsets, items)
+            columns.append(column)
+        for obj, found in zip(objects, fastser.loads_many(pa.table(columns, names=NAMES)), strict=True):
+            assert same(obj, found)
+
+
+def test_bytes_that_are_no_text(pa):
+    table = table_of(["text", "no text"])
+    column = pa.array([[b"text"], [b"\xff\xfe"]])
+    objects = fastser.loads_many(table.set_column(NAMES.index("text"), "text", column))
+    assert next(objects) == "text"
+    with pytest.raises(DecodeError, match="^row 1: .*utf-8"):
+        next(objects)
+
+
+def test_structs_of_pandas(pa):
+    """Which makes dicts of rows: what is no array has 64 bits afterwards."""
+    pytest.importorskip("pandas")
+    objects = [{"a": 1, "b": [True, None]}, [1, 2, 300], "x" * 5000]
+    table = pa.table({"id": range(3), "row": table_of(objects, copy=True).to_struct_array()})
+    again = pa.Table.from_pandas(table.to_pandas())
+    kinds = {field.name: field.type for field in again.schema.field("row").type}
+    assert kinds["version"] == pa.int64() and kinds["i64"].value_type == pa.int64()
+    for obj, found in zip(objects, fastser.loads_many(again, column="row"), strict=True):
+        assert same(obj, found)
+
+
+# --- frames in one column ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("large", [False, True])
+def test_frames_without_any_engine(large):
+    rows = fastser.pack_many(OBJECTS.values(), layout="frames", large=large)
+    assert len(rows) == len(OBJECTS)
+    for _ in range(2):
+        for obj, found in zip(OBJECTS.values(), fastser.loads_many(rows), strict=True):
+            assert same(obj, found)
+    assert list(fastser.loads_many(fastser.pack_many([], layout="frames", large=large))) == []
+    with pytest.raises(TypeError, match="^layout must be 'columns' or 'frames', not 'rows'$"):
+        fastser.pack_many([], layout="rows")
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_frames_are_those_of_dumps(pa, large):
+    rows = fastser.pack_many(OBJECTS.values(), layout="frames", large=large)
+    table = pa.table(rows)
+    table.validate(full=True)
+    kind = pa.large_binary() if large else pa.binary()
+    assert table.schema == pa.schema(rows) == pa.schema([pa.field("frame", kind, nullable=False)])
+    assert table["frame"].to_pylist() == [fastser.dumps(obj) for obj in OBJECTS.values()]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_frames_through(pa, route):
+    source = sequences(pa)[route](table_of(OBJECTS.values(), layout="frames"))
+    for obj, found in zip(OBJECTS.values(), fastser.loads_many(source), strict=True):
+        assert same(obj, found)
+
+
+def test_frames_of_every_binary_type(pa):
+    frames = [fastser.dumps(obj) for obj in OBJECTS.values()]
+    for kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        array = pa.array([None, *frames], kind)
+        texts = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string(), pa.binary_view(): pa.string_view()}
+        text = pa.Array.from_buffers(texts[kind], len(array), array.buffers())
+        for column in (array.slice(1), text.slice(1)):
+            table = pa.table({"id": range(len(frames)), "frame": column})
+            sources = [(table, "frame"), (table.select(["frame"]), None), (table.select(["frame"]).rename_columns(["x"]), None)]
+            sources += [(column, None), (pa.chunked_array([column.slice(0, 3), column.slice(3)]), None)]
+            for source, name in sources:
+                for obj, found in zip(OBJECTS.values(), fastser.loads_many(source, column=name), strict=True):
+                    assert same(obj, found)
+            assert same(OBJECTS[next(iter(OBJECTS))], fastser.loads(column.slice(0, 1)))
+    pl = pytest.importorskip("polars")
+    assert same(list(OBJECTS.values())[0], next(fastser.loads_many(pl.Series("frame", frames))))
+
+
+def test_frames_that_are_none(pa):
+    good = fastser.dumps("good")
+    column = pa.array([good, None, b"", b"something else", good[:-1], good])
+    for source in (column, pa.table({"id": range(6), "frame": column})):
+        objects = fastser.loads_many(source, column=None if source is column else "frame")
+        assert next(objects) == "good"
+        for row, expected in enumerate(["malformed Arrow row at column frame: expected no null, found one at position 0", "truncated frame: expected ", "not a fastser frame: expected ", "truncated frame: expected "], 1):
+            with pytest.raises(DecodeError, match=f"^row {row}: {expected}"):
+                next(objects)
+        assert next(objects) == "good"
+        assert next(objects, "end") == "end"
+    with pytest.raises(DecodeError, match="^malformed Arrow row at column frame: expected no null"):
+        fastser.loads(column.slice(1, 1))
+
+
+def test_lists_without_a_type(pa):
+    """As whoever infers types has it where all of them are empty."""
+    objects = ["text", "other"]
+    table = table_of(objects)
+    empty = [name for name in NAMES[2:] if not any(table[name].to_pylist())]
+    assert {"f64", "buffers", "data"} <= set(empty)
+    for name in empty:
+        table = table.set_column(NAMES.index(name), name, pa.array([[], []], pa.list_(pa.null())))
+    assert list(fastser.loads_many(table)) == objects
+    nulls = fastser.loads_many(table.set_column(NAMES.index("f64"), "f64", pa.array([[], [None]], pa.list_(pa.null()))))
+    assert next(nulls) == "text"
+    with pytest.raises(DecodeError, match="^row 1: malformed Arrow row at column f64: expected no null, found one at position 0$"):
+        next(nulls)
+
+
+def test_frames_in_a_struct(pa):
+    """As a struct column of pack_many's batches is made."""
+    column = pa.chunked_array(fastser.pack_many(["a", [1]], layout="frames"))
+    table = pa.table({"id": [1, 2], "event": column})
+    assert list(fastser.loads_many(table, column="event")) == ["a", [1]]
+    assert list(fastser.loads_many(table.slice(1), column="event")) == [[1]]
+    with pytest.raises(DecodeError, match="found 2 columns: id, event: give column='event'$"):
+        fastser.loads_many(table)
+    for nulls in (pa.array([None, {"frame": fastser.dumps(1)}]), pa.array([{"frame": None}, {"frame": fastser.dumps(1)}])):
+        objects = fastser.loads_many(pa.table({"event": nulls}))
+        with pytest.raises(DecodeError, match="^row 0: malformed Arrow row at (its start|column frame): expected no null"):
+            next(objects)
+        assert next(objects) == 1
+
+
+def test_a_table_of_one_frame(pa):
+    objects = [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
+    frames = pa.table(fastser.pack_many([objects, 5], layout="frames"))
+    for source in (frames.slice(0, 1), frames["frame"].slice(0, 1), fastser.pack_many([objects], layout="frames")):
+        assert fastser.loads(source) == objects
+        assert pa.table(fastser.to_arrow(source)).to_pylist() == objects
+    assert fastser.requirements(frames.slice(1)) == {}
+
+
+def test_frames_are_safe_and_errors_name_the_object(pa):
+    rows = pa.table(fastser.pack_many([1, samples.Point(1, 2)] if hasattr(samples, "Point") else [1, re.compile("a")], layout="frames"))
+    objects = fastser.loads_many(rows, safe=True)
+    assert next(objects) == 1
+    with pytest.raises(UnsafeDataError, match="^row 1: "):
+        next(objects)
+    objects = fastser.loads_many(fastser.pack_many([1, (i for i in "a")], layout="frames"))
+    with pytest.raises(DecodeError, match="object 1: cannot pack the generator"):
+        next(objects)
+
+
+def test_arrays_of_frames_keep_the_batch(pa):
+    array = np.arange(1000.0)
+    back = next(fastser.loads_many(fastser.pack_many([array], layout="frames")))
+    gc.collect()
+    assert not back.flags.writeable and np.array_equal(back, array)
+    writable = next(fastser.loads_many(fastser.pack_many([array], layout="frames"), writable=True))
+    writable[0] = 5
+    assert writable[0] == 5
+
+
+def test_offsets_of_frames_of_any_kind_are_errors(pa):
+    frame = fastser.dumps([1, 2, 3])
+    for offsets in ([0, len(frame) + 1], [5, 2], [0, 2**31 - 1]):
+        held = pa.py_buffer(np.array([*offsets, len(frame)], "i4"))
+        column = pa.Array.from_buffers(pa.binary(), 2, [None, held, pa.py_buffer(frame)])
+        with pytest.raises(DecodeError, match="^row 0: malformed Arrow row at column frame, position 0: expected offsets that grow to"):
+            next(fastser.loads_many(column))
+
+
+def test_frames_make_batches(pa):
+    rows = fastser.pack_many((bytes(2**20) for _ in range(70)), layout="frames")
+    batches = list(pa.RecordBatchReader.from_stream(rows))
+    assert [len(batch) for batch in batches] == [32, 32, 6]
+    with pytest.raises(ValueError, match="^these rows were read before"):
+        pa.table(rows)
 
 
 # --- a little at a time -------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ cdef class ArrowData:
     <fastser.ArrowData: array of 1, format '+s'>
     """
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise errors.no_constructor("ArrowData", "fastser.ArrowData.from_producer")
 
     def __cinit__(self):

@@ -1,7 +1,8 @@
 """Rows of Arrow columns, as Packed and pack_many export them, read back through the Arrow C data interface.
 
 Between export and import rows may have been in Parquet, in another process or in a data frame: lists,
-text and binaries come back in other layouts, nullable, at any offset, under other names, among other columns.
+text and binaries come back in other layouts, integers in other widths, nullable, at any offset, under other names,
+among other columns.  Or each row is a whole frame, an item of one binary column.
 What the interface lets a consumer check is checked here: for all rows of a batch what is the same for them, and
 for each row what is its own.  Whether the columns make an object is the decoder's to find out.
 """
@@ -9,7 +10,8 @@ for each row what is its own.  Whether the columns make an object is the decoder
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT8_MAX, INT8_MIN, INT16_MAX, INT16_MIN, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, UINT8_MAX
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset, strcmp
 
@@ -26,6 +28,7 @@ from fastser._core.tags cimport *
 cdef tuple PLACES = ("version", "flags", "column buffers", "column i64", "column f64", "column i32", "column text",
                      "column data", "column i16", "column i8", "column bits", "column tags")
 cdef str TOP = "its start"
+cdef str FRAME = "column frame"
 
 cdef enum:
     # A frame's header, lengths and padding, which a row does without, can only be this large.
@@ -40,6 +43,7 @@ cdef enum:
     SMALL = 1
     LARGE = 2
     VIEWS = 3
+    NOTHING = 4               # of the null type, as engines call lists that are all empty
 
 
 cdef struct Items:
@@ -120,53 +124,103 @@ cdef uint8_t _list_layout(const ArrowSchema* schema, str place) except 255:
     raise errors.bad_row("a list ('+l', '+L', '+vl' or '+vL')", _text(schema.format), place)
 
 
-cdef uint8_t _item_layout(const ArrowSchema* schema, int column, str place) except 255:
-    cdef const char* small = fastser_item_formats[0][column]
-    cdef const char* large = fastser_item_formats[1][column]
-    cdef const char* viewed = "vu" if column == COLUMN_TEXT else "vz"
-    if column == COLUMN_BUFFERS:   # exported as views in both
-        small, large = "z", "Z"
-    elif small == large or strcmp(small, large) == 0:
-        if strcmp(schema.format, small) == 0:
-            return NUMBERS
-        raise errors.bad_row(f"items of format {_text(small)}", _text(schema.format), place)
-    if strcmp(schema.format, small) == 0:
+cdef bint _is_integer(const char* format) noexcept:
+    return format[0] in b"cCsSiIlL" and format[0] != 0 and format[1] == 0
+
+
+cdef int _string_layout(const char* format) noexcept:
+    """Of text or binaries, which engines make of each other; -1 for anything else."""
+    if strcmp(format, "u") == 0 or strcmp(format, "z") == 0:
         return SMALL
-    if strcmp(schema.format, large) == 0:
+    if strcmp(format, "U") == 0 or strcmp(format, "Z") == 0:
         return LARGE
-    if strcmp(schema.format, viewed) == 0:
+    if strcmp(format, "vu") == 0 or strcmp(format, "vz") == 0:
         return VIEWS
-    raise errors.bad_row(
-        f"items of format {_text(small)}, {_text(large)} or {_text(viewed)}", _text(schema.format), place)
+    return -1
+
+
+cdef uint8_t _item_layout(const ArrowSchema* schema, int column, str place) except 255:
+    cdef const char* own = fastser_item_formats[0][column]
+    cdef int layout
+    if strcmp(schema.format, "n") == 0:
+        return NOTHING
+    if column == COLUMN_BUFFERS or column == COLUMN_TEXT or column == COLUMN_DATA:
+        layout = _string_layout(schema.format)
+        if layout < 0:
+            raise errors.bad_row("items of text or binaries ('u', 'U', 'vu', 'z', 'Z' or 'vz')", _text(schema.format), place)
+        return <uint8_t> layout
+    if strcmp(schema.format, own) == 0:
+        return NUMBERS
+    if _is_integer(own) and _is_integer(schema.format):
+        return NUMBERS
+    raise errors.bad_row(f"items of format {_text(own)}{' or other integers' if _is_integer(own) else ''}", _text(schema.format), place)
+
+
+cdef bint _is_frames(const ArrowSchema* schema, RowSchema* out) noexcept:
+    """Whether rows are frames, each an item of this column or of the only one within it."""
+    cdef int layout = -1 if schema.format == NULL or schema.dictionary != NULL else _string_layout(schema.format)
+    out.frames = layout >= 0
+    if layout >= 0:
+        out.items[COLUMN_BUFFERS] = <uint8_t> layout
+        out.children = 0
+    return out.frames
+
+
+cdef bint _is_struct_of_frames(const ArrowSchema* schema) noexcept:
+    cdef RowSchema ignored
+    cdef int64_t count = 0
+    return _is_struct(schema) and schema.n_children == 1 and _named(schema, "frame", &count) == 0 and _is_frames(schema.children[0], &ignored)
+
+
+cdef list _objects_in(const ArrowSchema* schema):
+    """The columns that may hold rows, since they are structs of their columns, or are called as pack_many calls frames."""
+    cdef RowSchema ignored
+    cdef int64_t i
+    cdef list names = _names(schema)
+    cdef list found = []
+    for i in range(schema.n_children):
+        _check_schema(schema.children[i], f"column {names[i]}")
+        if (_is_struct(schema.children[i]) and _columns_named(schema.children[i], ignored.positions)) \
+                or (names[i] == "frame" and _is_frames(schema.children[i], &ignored)) or _is_struct_of_frames(schema.children[i]):
+            found.append(names[i])
+    return found
 
 
 cdef int row_schema(const ArrowSchema* schema, object column, RowSchema* out) except -1:
     cdef const ArrowSchema* child
+    cdef const ArrowSchema* top = schema
     cdef int64_t i, count = 0
     cdef bytes name
     _check_schema(schema, TOP)
-    if not _is_struct(schema):
-        raise errors.bad_row("format '+s' (a struct)", _text(schema.format), TOP)
     out.top_children = schema.n_children
     out.outer = -1
+    if column is None and _is_frames(schema, out):
+        return 0
+    if not _is_struct(schema):
+        raise errors.bad_row("format '+s' (a struct), or binaries that are frames", _text(schema.format), TOP)
     if column is not None:
         if not isinstance(column, str):
             raise errors.bad_option("column", "the name of a column or None", column)
         name = (<str> column).encode("utf-8", "surrogatepass")
         out.outer = _named(schema, name, &count)
         if count != 1:
-            raise errors.no_row_column(column, _names(schema))
-    elif schema.n_children == 1 and _is_struct(schema.children[0]):
+            raise errors.no_row_column(column, _names(schema), _objects_in(schema))
+    elif schema.n_children == 1 and (_is_struct(schema.children[0]) or _is_frames(schema.children[0], out)):
         out.outer = 0
     if out.outer >= 0:
         schema = schema.children[out.outer]
-        _check_schema(schema, TOP)
+        if _is_frames(schema, out):
+            return 0
+        _check_schema(schema, TOP if column is None else f"column {column}")
         if not _is_struct(schema):
-            raise errors.bad_row("format '+s' (a struct)", _text(schema.format), f"column {column}")
+            raise errors.bad_row("format '+s' (a struct), or binaries that are frames", _text(schema.format), f"column {column}")
+        if schema.n_children == 1 and _is_frames(schema.children[0], out):
+            out.children = 1
+            return 0
     out.children = schema.n_children
     if not _columns_named(schema, out.positions):
         if schema.n_children != ROW_CHILDREN:
-            raise errors.no_row_columns(_names(schema))
+            raise errors.no_row_columns(_names(schema), _objects_in(schema) if schema == top else [])
         for i in range(ROW_CHILDREN):
             out.positions[i] = i
     for i in range(ROW_CHILDREN):
@@ -174,14 +228,16 @@ cdef int row_schema(const ArrowSchema* schema, object column, RowSchema* out) ex
         place = <str> PLACES[i]
         _check_schema(child, place)
         if i < ROW_HEADER:
-            if strcmp(child.format, "C") != 0:
-                raise errors.bad_row("format 'C' (uint8)", _text(child.format), place)
+            if not _is_integer(child.format):
+                raise errors.bad_row("format 'C' (uint8) or another integer", _text(child.format), place)
+            out.header_formats[i] = child.format[0]
             continue
         out.lists[i - ROW_HEADER] = _list_layout(child, place)
         if child.n_children != 1:
             raise errors.bad_row("1 child", child.n_children, place)
         _check_schema(child.children[0], place)
         out.items[i - ROW_HEADER] = _item_layout(child.children[0], i - ROW_HEADER, place)
+        out.formats[i - ROW_HEADER] = child.children[0].format[0]
     return 0
 
 
@@ -251,18 +307,24 @@ cdef RowBatch row_batch(ArrowArray* array, const RowSchema* schema):
     self.schema = schema[0]
     rows = &self.array
     _check(rows, schema.top_children, TOP)
-    _check_buffers(rows, 1, TOP)
     self.length = rows.length
     start = rows.offset
+    if not schema.frames or schema.outer >= 0:
+        _check_buffers(rows, 1, TOP)
     if schema.outer >= 0:
         self.validity = _validity(rows)
-        rows = rows.children[schema.outer]
-        _check(rows, schema.children, TOP)
-        _check_buffers(rows, 1, TOP)
-        if rows.length < start + self.length:
-            raise errors.bad_row(f"{start + self.length} items or more", rows.length, TOP)
-        start += rows.offset
+        rows = _child(rows, schema.outer, schema.children, &start, self.length, FRAME if schema.frames and not schema.children else TOP)
+        if not schema.frames or schema.children:
+            _check_buffers(rows, 1, TOP)
     self.start = start
+    if schema.frames:
+        if schema.outer >= 0 and schema.children:
+            self.row_validity = _validity(rows)
+            rows = _child(rows, 0, 0, &start, self.length, FRAME)
+        if self.length:
+            self.columns[COLUMN_BUFFERS].base = start
+            _open_items(&self.columns[COLUMN_BUFFERS], rows, schema.items[COLUMN_BUFFERS], FRAME)
+        return self
     self.row_validity = _validity(rows)
     if self.length == 0:
         return self   # buffers may be missing
@@ -276,33 +338,50 @@ cdef RowBatch row_batch(ArrowArray* array, const RowSchema* schema):
             _check_buffers(child, 2, place)
             self.header_validity[i] = _validity(child)
             self.header_start[i] = child.offset + start
-            self.headers[i] = <const uint8_t*> _buffer(child, 1, True, place) + child.offset + start
+            self.headers[i] = _buffer(child, 1, True, place)
         else:
             _open_column(&self.columns[i - ROW_HEADER], child, schema.lists[i - ROW_HEADER],
                          schema.items[i - ROW_HEADER], start, place)
     return self
 
 
+cdef ArrowArray* _child(ArrowArray* array, int64_t index, int64_t n_children, int64_t* start, int64_t length, str place) except NULL:
+    """A child that has ``length`` items from ``start`` on, which then counts the child's offset."""
+    cdef ArrowArray* child = array.children[index]
+    _check(child, n_children, place)
+    if child.length < start[0] + length:
+        raise errors.bad_row(f"{start[0] + length} items or more", child.length, place)
+    start[0] += child.offset
+    return child
+
+
 cdef int _open_column(ListColumn* column, ArrowArray* array, int layout, int item_layout, int64_t start, str place) except -1:
     cdef ArrowArray* items = array.children[0]
     _check_buffers(array, 3 if layout & LIST_VIEW else 2, place)
     _check(items, 0, place)
+    column.offsets = _buffer(array, 1, True, place)
+    column.sizes = _buffer(array, 2, True, place) if layout & LIST_VIEW else NULL
+    column.layout = layout
+    column.base = array.offset + start
+    column.validity = _validity(array)
+    return _open_items(column, items, item_layout, place)
+
+
+cdef int _open_items(ListColumn* column, ArrowArray* items, int item_layout, str place) except -1:
+    column.item_layout = item_layout
+    column.items = items
+    column.item_validity = NULL
+    if item_layout == NOTHING:
+        return 0
     if items.n_buffers < 1 or items.buffers == NULL:
         raise errors.bad_row("buffers", "none", place)
+    column.item_validity = _validity(items)
     if item_layout != VIEWS:
         _check_buffers(items, 2 if item_layout == NUMBERS else 3, place)
     elif items.n_buffers < 3:
         raise errors.bad_row("3 buffers or more", items.n_buffers, place)
     else:
         _buffer(items, items.n_buffers - 1, items.n_buffers > 3, place)
-    column.offsets = _buffer(array, 1, True, place)
-    column.sizes = _buffer(array, 2, True, place) if layout & LIST_VIEW else NULL
-    column.layout = layout
-    column.base = array.offset + start
-    column.validity = _validity(array)
-    column.item_layout = item_layout
-    column.items = items
-    column.item_validity = _validity(items)
     if item_layout == SMALL or item_layout == LARGE:
         column.content_size = 0
         if items.length:
@@ -368,14 +447,79 @@ cdef inline int _row_items(RowBatch batch, int64_t index, int column_index, Item
     items.column = column
     items.start = column.items.offset + start
     items.count = count
+    if column.item_layout == NOTHING and count:
+        raise errors.bad_row("no null", "one at position 0", <str> PLACES[ROW_HEADER + column_index])
     if column.item_validity != NULL:
         _check_valid(column.item_validity, items.start, count, <str> PLACES[ROW_HEADER + column_index])
     return 0
 
 
+cdef object _integer(const void* data, char format, int64_t index, int64_t* out):
+    """An integer of any width and sign, at any alignment, as 64 bits; those that these do not hold are returned."""
+    cdef const char* at = <const char*> data
+    cdef uint64_t wide
+    cdef int32_t i
+    cdef uint32_t I
+    cdef int16_t s
+    cdef uint16_t S
+    if format == c'c':
+        out[0] = (<const int8_t*> at)[index]
+    elif format == c'C':
+        out[0] = (<const uint8_t*> at)[index]
+    elif format == c's':
+        memcpy(&s, at + index * 2, 2)
+        out[0] = s
+    elif format == c'S':
+        memcpy(&S, at + index * 2, 2)
+        out[0] = S
+    elif format == c'i':
+        memcpy(&i, at + index * 4, 4)
+        out[0] = i
+    elif format == c'I':
+        memcpy(&I, at + index * 4, 4)
+        out[0] = I
+    else:
+        memcpy(&wide, at + index * 8, 8)
+        if format == c'L' and wide > <uint64_t> INT64_MAX:
+            return wide
+        out[0] = <int64_t> wide
+    return None
+
+
+cdef int _width(char format) noexcept:
+    return 1 if format in b"cC" else 2 if format in b"sS" else 4 if format in b"iI" else 8
+
+
+cdef const void* _fitted(ArrowRow self, const void* data, char format, int64_t start, int64_t count, int column) except NULL:
+    """Integers of another width or sign, as their column has them; each of them fits, or the first that does not is an error."""
+    cdef char own = fastser_item_formats[0][column][0]
+    cdef int width = _width(own)
+    cdef int64_t low = INT64_MIN if own == c'l' else INT32_MIN if own == c'i' else INT16_MIN if own == c's' else INT8_MIN if own == c'c' else 0
+    cdef int64_t high = INT64_MAX if own == c'l' else INT32_MAX if own == c'i' else INT16_MAX if own == c's' else INT8_MAX if own == c'c' else UINT8_MAX
+    cdef char* out = _new_copy(self, NULL, count * width)
+    cdef int64_t i, value = 0
+    for i in range(count):
+        beyond = _integer(data, format, start + i, &value)
+        if beyond is not None or value < low or value > high:
+            raise errors.bad_row(f"a number from {low} to {high}", value if beyond is None else beyond,
+                                 f"{PLACES[ROW_HEADER + column]}, position {i}")
+        # The low bytes; all machines that are supported have them first.
+        memcpy(out + i * width, &value, width)
+    return out
+
+
+cdef uint8_t _header(RowBatch batch, int64_t index, int i) except? 0:
+    cdef int64_t value = 0
+    cdef object beyond = _integer(batch.headers[i], batch.schema.header_formats[i], batch.header_start[i] + index, &value)
+    if beyond is not None or not 0 <= value <= UINT8_MAX:
+        raise errors.bad_row("a number from 0 to 255", value if beyond is None else beyond, <str> PLACES[i])
+    return <uint8_t> value
+
+
 cdef inline const void* _numbers(ArrowRow self, int64_t index, int column, int width, Py_ssize_t* count) except? NULL:
     cdef Items items
     cdef const char* data
+    cdef char format = self.batch.schema.formats[column]
     _row_items(self.batch, index, column, &items)
     count[0] = items.count
     if items.count == 0:
@@ -383,6 +527,8 @@ cdef inline const void* _numbers(ArrowRow self, int64_t index, int column, int w
     data = <const char*> items.column.items.buffers[1]
     if data == NULL:
         raise errors.bad_row("a buffer 1", "NULL", <str> PLACES[ROW_HEADER + column])
+    if format != fastser_item_formats[0][column][0]:
+        return _fitted(self, data, format, items.start, items.count, column)
     data += items.start * width
     if <size_t> data % width:
         return _new_copy(self, data, items.count * width)
@@ -529,6 +675,25 @@ cdef int _bodies(ArrowRow self, int64_t index, View* view) except -1:
     return 0
 
 
+cdef ArrowRow row_frame(RowBatch batch, int64_t index, const char** data, Py_ssize_t* size):
+    cdef ArrowRow self = ArrowRow.__new__(ArrowRow)
+    cdef Items items
+    cdef int64_t length = 0
+    self.batch = batch
+    if batch.validity != NULL:
+        _check_valid(batch.validity, batch.array.offset + index, 1, TOP)
+    if batch.row_validity != NULL:
+        _check_valid(batch.row_validity, batch.start + index, 1, TOP)
+    items.column = &batch.columns[COLUMN_BUFFERS]
+    items.start = items.column.base + index
+    items.count = 1
+    if items.column.item_validity != NULL:
+        _check_valid(items.column.item_validity, items.start, 1, FRAME)
+    data[0] = _piece(&items, 0, &length, FRAME)
+    size[0] = length
+    return self
+
+
 cdef ArrowRow row_view(RowBatch batch, int64_t index, View* view):
     cdef ArrowRow self = ArrowRow.__new__(ArrowRow)
     cdef uint8_t version
@@ -542,10 +707,10 @@ cdef ArrowRow row_view(RowBatch batch, int64_t index, View* view):
     for i in range(ROW_HEADER):
         if batch.header_validity[i] != NULL:
             _check_valid(batch.header_validity[i], batch.header_start[i] + index, 1, <str> PLACES[i])
-    version = batch.headers[0][index]
+    version = _header(batch, index, 0)
     if version != FORMAT_VERSION:
         raise errors.wrong_version(version, FORMAT_VERSION)
-    view.flags = batch.headers[1][index]
+    view.flags = _header(batch, index, 1)
     if view.flags & ~FLAGS_KNOWN:
         raise errors.bad_row(f"no flags but {<int> FLAGS_KNOWN:#x}", hex(view.flags), "flags")
     view.i64 = <const int64_t*> _numbers(self, index, COLUMN_I64, 8, &view.i64_count)

@@ -8,7 +8,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memset
 
 from fastser._core.arrays cimport DTYPE_UINT8, fastser_array_data, fastser_new_array, fastser_plain, fastser_plain_import
-from fastser._core.arrow_in cimport ArrowRow, RowBatch, row_view
+from fastser._core.arrow_in cimport ArrowRow, RowBatch, row_frame, row_view
 from fastser._core.bodies cimport GIL_KEPT_COPYING
 from fastser._core.capi cimport *
 from fastser._core.columns cimport View
@@ -159,6 +159,12 @@ cdef object decode_row(RowBatch batch, int64_t index, Options* options):
     cdef Decoder d
     cdef ArrowRow row
     cdef Source source
+    cdef const char* data = NULL
+    cdef Py_ssize_t size = 0
+    if batch.schema.frames:
+        row = row_frame(batch, index, &data, &size)
+        source = Source(<PyObject*> row, NULL, False)
+        return taken(decode_frame(data, size, &source, options))
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     try:

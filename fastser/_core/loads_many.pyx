@@ -77,8 +77,9 @@ def loads_many(table, *, column=None, writable=None, bint safe=False, allow=(), 
         Whatever has ``__arrow_c_stream__`` or ``__arrow_c_array__``: a table, a record batch, a reader, a data frame, a query's
         result. It is read batch after batch, as objects are asked for.
     column : str, optional
-        The struct column that holds the rows. By default, the twelve columns of packed objects are looked for in the table
-        itself: by their names, or by their positions where there are no other columns; or in its only column.
+        The column that holds the rows: a struct of the twelve columns, or binaries that are frames. By default, the twelve
+        columns of packed objects are looked for in the table itself: by their names, or by their positions where there are no
+        other columns; or in its only column.
     writable, safe, allow, max_depth
         As for `loads`.
     hooks : Hooks, optional
@@ -116,9 +117,8 @@ def loads_many(table, *, column=None, writable=None, bint safe=False, allow=(), 
     if exports_rows(table):
         self.producers = iter(())
         self.source = open_rows(table, column)
+    elif hasattr(type(table), "__iter__") and not isinstance(table, (dict, str, bytes, bytearray, memoryview)):
+        self.producers = iter(table)
     else:
-        try:
-            self.producers = iter(table)
-        except TypeError:
-            raise errors.not_rows(table) from None
+        raise errors.not_rows(table)
     return self

@@ -12,6 +12,7 @@ class PackedRows:
 def pack_many(
     objects: Iterable[object],
     *,
+    layout: Literal["columns", "frames"] = "columns",
     copy: bool = False,
     large: bool = False,
     track_refs: bool = True,

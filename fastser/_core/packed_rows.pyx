@@ -14,7 +14,8 @@ from fastser._core.capi cimport PY_SSIZE_T_MAX
 from fastser._core.capsules cimport new_schema_capsule, new_stream_capsule
 from fastser._core.dumps cimport encode_columns, give_encoder
 from fastser._core.encoder cimport Encoder
-from fastser._core.row_block cimport RowBlock, new_block
+from fastser._core.frame_block cimport export_frame_schema, new_frame_block
+from fastser._core.row_block cimport Block, new_block
 
 cdef enum:
     # Where a batch ends: few enough rows for a reader to hold, and enough of them to make what a batch costs small.
@@ -46,6 +47,7 @@ cdef class PackedRows:
     cdef object objects
     cdef bint large
     cdef bint copy
+    cdef bint frames
     cdef bint track_refs
     cdef Py_ssize_t max_depth
     cdef object fallback
@@ -66,7 +68,9 @@ cdef class PackedRows:
         """The schema of all batches, as a capsule of the Arrow C data interface."""
         cdef ArrowSchema* schema = NULL
         capsule = new_schema_capsule(&schema)
-        if schema_export(self.large, self.copy, schema) < 0:
+        if self.frames:
+            export_frame_schema(self.large, schema)
+        elif schema_export(self.large, self.copy, schema) < 0:
             raise MemoryError()
         return capsule
 
@@ -94,7 +98,7 @@ cdef class PackedRows:
             raise errors.rows_read_before()
         private.rows = self
         private.objects = iter(self.objects)
-        private.block = new_block(self.large, self.copy)
+        private.block = empty_block(self)
         self.begun = True
         Py_INCREF(private)
         stream.private_data = <void*> private
@@ -103,6 +107,10 @@ cdef class PackedRows:
         stream.get_last_error = _get_last_error
         stream.release = _release
         return capsule
+
+
+cdef Block empty_block(PackedRows rows):
+    return new_frame_block(rows.large) if rows.frames else new_block(rows.large, rows.copy)
 
 
 # --- the stream -----------------------------------------------------------------------------------------------------------
@@ -115,14 +123,14 @@ cdef class RowStream:
 
     cdef PackedRows rows
     cdef object objects          # an iterator; None at its end
-    cdef RowBlock block          # the rows of the next batch
+    cdef Block block          # the rows of the next batch
     cdef Py_ssize_t index        # of the next object
     cdef bint running
     cdef bytes failure
 
     cdef int next_batch(self, ArrowArray* out) except -1:
         """Leaves ``out`` released at the end."""
-        cdef RowBlock full = None
+        cdef Block full = None
         while full is None and self.objects is not None and self.block.rows < BATCH_ROWS and self.block.nbytes < BATCH_BYTES:
             try:
                 obj = next(self.objects)
@@ -136,22 +144,22 @@ cdef class RowStream:
             self.index += 1
         if full is None:
             full = self.block
-            self.block = new_block(self.rows.large, self.rows.copy)
+            self.block = empty_block(self.rows)
         if full.rows:
             full.export(out)
         return 0
 
-    cdef RowBlock pack(self, object obj):
+    cdef Block pack(self, object obj):
         """New reference: the block that is full, as this object did not fit into it; None if it did."""
         cdef PackedRows rows = self.rows
-        cdef RowBlock full = None
+        cdef Block full = None
         cdef Encoder* e = encode_columns(obj, rows.track_refs, rows.max_depth, rows.fallback, rows.hooks)
         try:
             if not self.block.append(&e.columns, e.flags):
                 full = self.block
-                self.block = new_block(rows.large, rows.copy)
+                self.block = empty_block(rows)
                 if not self.block.append(&e.columns, e.flags):
-                    raise errors.too_large("a column of a row with 32-bit offsets (large=False)", 0x7fffffff, "more items")
+                    raise errors.too_large(f"{'a frame' if rows.frames else 'a column'} of a row with 32-bit offsets (large=False)", 0x7fffffff, "more items")
         finally:
             give_encoder(e, PY_SSIZE_T_MAX // 8)
         return full if full is not None and full.rows else None
@@ -168,7 +176,7 @@ cdef class RowStream:
                 self.next_batch(out)
             except:
                 self.objects = None   # part of a row may be in the block
-                self.block = new_block(self.rows.large, self.rows.copy)
+                self.block = empty_block(self.rows)
                 raise
             finally:
                 self.running = False
@@ -186,6 +194,12 @@ cdef class RowStream:
 
     cdef int schema_or_code(self, ArrowSchema* out) noexcept:
         memset(out, 0, sizeof(ArrowSchema))
+        if self.rows.frames:
+            try:
+                export_frame_schema(self.rows.large, out)
+            except BaseException:
+                return ENOMEM
+            return 0
         return 0 if schema_export(self.rows.large, self.rows.copy, out) == 0 else ENOMEM
 
     cdef const char* failed(self) noexcept:
@@ -225,20 +239,25 @@ cdef void _release(ArrowArrayStream* stream) noexcept nogil:
 
 
 def pack_many(
-    objects, *, bint copy=False, bint large=False, bint track_refs=True, Py_ssize_t max_depth=1000, fallback="cloudpickle", hooks=None,
+    objects, *, layout="columns", bint copy=False, bint large=False, bint track_refs=True, Py_ssize_t max_depth=1000,
+    fallback="cloudpickle", hooks=None,
 ):
-    """Pack objects as a table: a row of Arrow columns for each, whose large buffers are not copied.
+    """Pack objects as a table with a row for each: of Arrow columns, whose large buffers are not copied, or a frame.
 
     Parameters
     ----------
     objects : iterable
         Packed one by one, when the table is read. An iterator can be read once, everything else any number of times.
+    layout : {"columns", "frames"}
+        Twelve columns (see "Frames as Arrow rows" in the documentation), or one binary column, ``frame``, of whole frames as `dumps`
+        makes them: for engines and formats that do not take lists, views or integers without a sign. Frames are copied into
+        the table.
     copy : bool
-        Copy large buffers into the table, as ``large_binary``, instead of referring to them as ``binary_view``: for programs that
+        Of the columns: copy large buffers into the table, as ``large_binary``, instead of referring to them as ``binary_view``: for programs that
         do not handle views, such as pyarrow's own ``filter``, ``take`` and ``sort_by``.
     large : bool
         Whether offsets have 64 bits: for objects of which a single one has more than 2 GiB of short texts or bytes, or
-        2**31 numbers. One schema holds for all rows, and is told before the first one is packed.
+        2**31 numbers, or is a frame of that size. One schema holds for all rows, and is told before the first one is packed.
     track_refs, max_depth, fallback
         As for `dumps`. Identity is kept within an object, not from row to row.
     hooks : Hooks, optional
@@ -261,12 +280,18 @@ def pack_many(
     >>> rows = fastser.pack_many({"id": i} for i in range(3))
     >>> sum(obj["id"] for obj in fastser.loads_many(rows))
     3
+    >>> frames = fastser.pack_many(["text", [1, 2]], layout="frames")
+    >>> list(fastser.loads_many(frames))
+    ['text', [1, 2]]
     """
     cdef PackedRows self = PackedRows.__new__(PackedRows)
+    if layout != "columns" and layout != "frames":
+        raise errors.bad_option("layout", "'columns' or 'frames'", layout)
     give_encoder(encode_columns(None, track_refs, max_depth, fallback, hooks), 0)   # a wrong option is refused here
     self.objects = objects
     self.once = iter(objects) is objects
     self.copy = copy
+    self.frames = layout == "frames"
     self.large = large
     self.track_refs = track_refs
     self.max_depth = max_depth

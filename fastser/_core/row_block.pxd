@@ -8,11 +8,22 @@ from fastser._core.columns cimport Columns
 from fastser._core.tags cimport COLUMN_COUNT
 
 
-cdef class RowBlock:
-    cdef bint large
-    cdef bint copied                 # bodies are copied, as binaries with 64-bit offsets, instead of referred to as views
+cdef class Block:
+    # What pack_many fills, whatever its layout.
+    cdef bint large                  # offsets have 64 bits
     cdef Py_ssize_t rows
-    cdef Py_ssize_t nbytes           # of columns and bodies
+    cdef Py_ssize_t nbytes           # of all that the rows hold
+
+    # Whether the object fits; else nothing happened.
+    cdef bint append(self, Columns* columns, int flags) except -1
+
+    # The rows as one struct array, in a zeroed struct; the block belongs to it from then on.
+    cdef int export(self, ArrowArray* out) except -1
+
+
+cdef class RowBlock(Block):
+    # Takes references to the owners of bodies that are appended.
+    cdef bint copied                 # bodies are copied, as binaries with 64-bit offsets, instead of referred to as views
     cdef Buffer versions
     cdef Buffer flags
     cdef Buffer list_offsets[COLUMN_COUNT]
@@ -23,12 +34,6 @@ cdef class RowBlock:
     cdef Buffer body_data
     cdef Buffer body_sizes
     cdef list owners
-
-    # Whether the columns fit; else nothing happened.  Takes references to the owners of bodies.
-    cdef bint append(self, Columns* columns, int flags) except -1
-
-    # The rows as one struct array, in a zeroed struct; the block belongs to it from then on.
-    cdef int export(self, ArrowArray* out) except -1
 
 
 # New reference: an empty block, with offsets of 64 bits where it is large.

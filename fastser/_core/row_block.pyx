@@ -27,10 +27,21 @@ cdef inline int _push(Buffer* offsets, bint large, Py_ssize_t value) except -1:
     return 0
 
 
+@cython.auto_pickle(False)
+cdef class Block:
+    """Rows in some layout, which those that derive from it know."""
+
+    cdef bint append(self, Columns* columns, int flags) except -1:
+        raise NotImplementedError()
+
+    cdef int export(self, ArrowArray* out) except -1:
+        raise NotImplementedError()
+
+
 @cython.final
 @cython.no_gc_clear
 @cython.auto_pickle(False)
-cdef class RowBlock:
+cdef class RowBlock(Block):
     """Grows by a row at a time, until it is exported."""
 
     def __dealloc__(self):

@@ -6,7 +6,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
-from fastser._core.arrow_in cimport ArrowRow, row_view
+from fastser._core.arrow_in cimport ArrowRow, RowBatch, row_frame, row_view
 from fastser._core.arrays cimport fastser_plain_import
 from fastser._core.arrow_values cimport bad_offsets, bad_texts
 from fastser._core.buffer cimport Buffer, buffer_release
@@ -256,6 +256,9 @@ def to_arrow(data, *, bint exact=False):
     cdef Py_buffer buffer
     cdef int status
     cdef ArrowRow row
+    cdef RowBatch batch
+    cdef const char* frame = NULL
+    cdef Py_ssize_t size = 0
     memset(&d.view, 0, sizeof(View))
     d.copied = NULL
     if type(data) is Packed:
@@ -271,8 +274,12 @@ def to_arrow(data, *, bint exact=False):
             raise _errors.not_readable(data) from None
         view = None
     if view is None:
+        batch = only_row(data)
+        if batch.schema.frames:
+            row = row_frame(batch, 0, &frame, &size)
+            return to_arrow(frame[:size], exact=exact)
         try:
-            row = row_view(only_row(data), 0, &d.view)
+            row = row_view(batch, 0, &d.view)
             return convert(&d, row, exact)
         finally:
             view_release(&d.view, NULL)
