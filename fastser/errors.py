@@ -438,6 +438,7 @@ NO_ROOT = "no table: expected a list, or a dict of lists or arrays of one length
 TOO_SPREAD = "so much shared or left out that it would take many times the memory of the frame"
 
 
+OF_MONTHS = "a value is an interval of months, and Python has a type for those of days and less only"
 TOO_FAR = "a value lies beyond what Python's type for it holds"
 TOO_FINE = "a value has nanoseconds, which Python's type for it does not hold: cast the column to microseconds"
 
@@ -456,6 +457,10 @@ def mixed_column(names: list[str]) -> str:
 
 def mixed_zones(one: str, other: str) -> str:
     return f"a mixture of datetimes in {one or 'no zone'} and in {other or 'no zone'}: expected one zone"
+
+
+def mixed_signs(value: int) -> str:
+    return f"a mixture of ints beyond 63 bits and {value}: expected none below 0 beside them"
 
 
 def inexact_double(value: int) -> str:

@@ -83,7 +83,7 @@ cdef extern from *:
                 if (!FASTSER_BIT(valid, at + i)) out[i] = 0;
     }
 
-    enum { FASTSER_TIMES_OK = 0, FASTSER_TIMES_RANGE = 1, FASTSER_TIMES_FINE = 2 };
+    enum { FASTSER_TIMES_OK = 0, FASTSER_TIMES_RANGE = 1, FASTSER_TIMES_FINE = 2, FASTSER_TIMES_MONTHS = 3 };
 
     /* Times of 4 or 8 bytes in another unit, from low to high; nothing may be lost unless it `floors`. */
     static inline int fastser_fill_times(const void *values, int width, ptrdiff_t n, const uint8_t *valid, ptrdiff_t at,
@@ -102,6 +102,34 @@ cdef extern from *:
             }
             if (v < low || v > high) return FASTSER_TIMES_RANGE;
             out[i] = v;
+        }
+        return FASTSER_TIMES_OK;
+    }
+
+    /* Intervals as microseconds: of days and milliseconds (8 bytes), or of months, days and nanoseconds (16). */
+    static inline int fastser_fill_intervals(const char *values, int width, ptrdiff_t n, const uint8_t *valid, ptrdiff_t at, int64_t *out) {
+        const int64_t day = 86400000000LL;
+        ptrdiff_t i;
+        for (i = 0; i < n; i++, values += width) {
+            int32_t months = 0, days, milliseconds;
+            int64_t rest;
+            out[i] = 0;
+            if (valid != NULL && !FASTSER_BIT(valid, at + i)) continue;
+            if (width == 8) {
+                memcpy(&days, values, 4);
+                memcpy(&milliseconds, values + 4, 4);
+                rest = (int64_t) milliseconds * 1000;
+            } else {
+                memcpy(&months, values, 4);
+                memcpy(&days, values + 4, 4);
+                memcpy(&rest, values + 8, 8);
+                if (months) return FASTSER_TIMES_MONTHS;
+                if (rest % 1000) return FASTSER_TIMES_FINE;
+                rest /= 1000;
+            }
+            /* What 64 bits hold, with room for the rest. */
+            if (days > 100000000 || days < -100000000) return FASTSER_TIMES_RANGE;
+            out[i] = days * day + rest;
         }
         return FASTSER_TIMES_OK;
     }
@@ -176,9 +204,12 @@ cdef extern from *:
         char format, const void* values, Py_ssize_t n, const uint8_t* valid, Py_ssize_t at, double* out) noexcept nogil
     int FASTSER_TIMES_OK
     int FASTSER_TIMES_FINE
+    int FASTSER_TIMES_MONTHS
     int fastser_fill_times(
         const void* values, int width, Py_ssize_t n, const uint8_t* valid, Py_ssize_t at, int64_t factor, int64_t divisor,
         bint floors, int64_t low, int64_t high, int64_t* out) noexcept nogil
+    int fastser_fill_intervals(
+        const char* values, int width, Py_ssize_t n, const uint8_t* valid, Py_ssize_t at, int64_t* out) noexcept nogil
     void fastser_copy_bits(uint8_t* to, Py_ssize_t at, const uint8_t* source, Py_ssize_t start, Py_ssize_t n) noexcept nogil
     void fastser_ends_32_32(const int32_t* offsets, Py_ssize_t n, int64_t base, int32_t* out) noexcept nogil
     void fastser_ends_32_64(const int32_t* offsets, Py_ssize_t n, int64_t base, int64_t* out) noexcept nogil

@@ -310,7 +310,7 @@ cdef int write_times(Source s, Column* column, const Layout* layout, Place* plac
     cdef Segment* segment
     cdef object zone = None
     if format[1] == c'i':
-        return refuse(column.schema, place, "Python has no type for intervals of months")
+        return write_intervals(s, column, layout, place)
     factor = 1000000 if unit == c's' else 1000 if unit == c'm' else 1
     if date:
         low, high = DAY_FIRST, DAY_LAST
@@ -346,6 +346,25 @@ cdef int write_times(Source s, Column* column, const Layout* layout, Place* plac
         return write_zoned(s, column, zone, out, place)
     e.columns.i64.size += column.n * 8
     return write_tag(e, TAG_DATETIME if format[1] == c's' else TAG_TIME if format[1] == c't' else TAG_TIMEDELTA)
+
+
+cdef int write_intervals(Source s, Column* column, const Layout* layout, Place* place) except -1:
+    cdef Encoder* e = s.e
+    cdef int64_t* out
+    cdef Py_ssize_t k, at = 0
+    cdef int status
+    cdef Segment* segment
+    if column.schema.format[2] == c'M':
+        return refuse(column.schema, place, _errors.OF_MONTHS)
+    out = <int64_t*> room(buffer_extend(&e.columns.i64, column.n * 8))
+    for k in range(column.count):
+        segment = &column.segments[k]
+        status = fastser_fill_intervals(values_at(segment, layout.size), <int> layout.size, segment.count, column.valid, at, out + at)
+        if status != FASTSER_TIMES_OK:
+            return refuse(column.schema, place, _errors.OF_MONTHS if status == FASTSER_TIMES_MONTHS else
+                          _errors.TOO_FINE if status == FASTSER_TIMES_FINE else _errors.TOO_FAR)
+        at += segment.count
+    return write_tag(e, TAG_TIMEDELTA)
 
 
 cdef object find_zone(const ArrowSchema* schema, Place* place):

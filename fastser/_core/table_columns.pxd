@@ -11,6 +11,7 @@ cdef class Table:
     cdef list buffers         # objects with the buffer protocol
     cdef dict borrowed        # (address, size) of the frame's own to their numbers
     cdef bint exact
+    cdef bint nan_is_null     # among values of another type
 
 # New reference: the schema node and the array node of n items, as ArrowData takes them.
 cdef tuple make_column(Table self, Buffer* given, Py_ssize_t n, object name, Place* place, int level)

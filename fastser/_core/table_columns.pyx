@@ -2,7 +2,7 @@
 
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastser._core.array_views cimport lent_memory
@@ -48,11 +48,12 @@ cdef enum:
     IS_LIST = 13
     IS_ROWS = 14
     IS_STRUCT = 15
-    IS_MIXED = 16
+    IS_UNSIGNED = 16
+    IS_MIXED = 17
 
 cdef tuple CLASS_NAMES = (
     "None", "bool", "int", "float", "NumPy elements", "str", "bytes", "Decimal", "UUID", "date", "time", "timedelta", "datetime",
-    "list", "tuple", "dict")
+    "list", "tuple", "dict", "int beyond 63 bits")
 
 # Two entries of key and value, each with its length before it.
 cdef bytes UUID_METADATA = b"".join(
@@ -117,6 +118,8 @@ cdef int class_of(const Node* node) noexcept:
         return IS_UUID + node.kind - NODE_UUID
     if node.kind == NODE_LONG_DURATION:
         return IS_DURATION
+    if node.kind == NODE_UNSIGNED:
+        return IS_UNSIGNED
     if node.kind <= NODE_STRUCT:
         return IS_TIMESTAMP + node.kind - NODE_TIMESTAMP
     return IS_STRUCT
@@ -163,6 +166,8 @@ cdef int common_class(Table self, const Buffer* pieces, Place* place, int level)
         return IS_FLOAT
     if classes == (1 << IS_LIST | 1 << IS_ROWS):
         return IS_LIST
+    if classes == (1 << IS_INT | 1 << IS_UNSIGNED):
+        return IS_UNSIGNED
     return IS_MIXED
 
 
@@ -321,6 +326,24 @@ cdef tuple ints_of(Table self, const Buffer* pieces, Py_ssize_t n):
         fastser_narrow(PyBytes_AS_STRING(memory), n, width)
         memory = memory[:n * width]
     return "csil"[width.bit_length() - 1], add(self, memory)
+
+
+cdef int unsigned_of(Table self, const Buffer* pieces, Py_ssize_t n, Place* place) except -1:
+    """The buffer of 64 bits without a sign: some values need them all, and none may be below 0."""
+    cdef const Piece* piece = <const Piece*> pieces.data
+    cdef Py_ssize_t i, k
+    cdef int64_t at
+    cdef bytes memory = new_zeros(n * 8)
+    cdef const int64_t* values = <const int64_t*> PyBytes_AS_STRING(memory)
+    scatter(pieces, PyBytes_AS_STRING(memory), fastser_to_64, -1)
+    for k in range(piece_count(pieces)):
+        if piece[k].node.kind != NODE_INT:
+            continue
+        for i in range(piece[k].count):
+            at = source_of(&piece[k], i)
+            if (piece[k].valid == NULL or bit_at(piece[k].valid, at)) and values[target_of(&piece[k], i)] < 0:
+                return refuse(place, _errors.mixed_signs(values[target_of(&piece[k], i)]))
+    return add(self, memory)
 
 
 cdef int floats_of(Table self, const Buffer* pieces, Py_ssize_t n, Place* place) except -1:
@@ -650,6 +673,9 @@ cdef tuple make_column(Table self, Buffer* given, Py_ssize_t n, object name, Pla
     cls = common_class(self, pieces, place, level)
     if cls == IS_NULL:
         return ("n", name, None, NULLABLE, (), None), (n, n, 0, (), (), None)
+    if cls == IS_MIXED and self.nan_is_null and without_nan(self, pieces, place):
+        cls = common_class(self, pieces, place, level)
+        first = <const Piece*> pieces.data
     if cls == IS_MIXED:
         refuse(place, mixture(pieces))
     valid = validity(self, pieces, n)
@@ -658,6 +684,8 @@ cdef tuple make_column(Table self, Buffer* given, Py_ssize_t n, object name, Pla
     if cls == IS_INT:
         format, values = ints_of(self, pieces, n)
         return leaf_column(format, name, n, valid, (values,))
+    if cls == IS_UNSIGNED:
+        return leaf_column("L", name, n, valid, (unsigned_of(self, pieces, n, place),))
     if cls == IS_FLOAT:
         return leaf_column("g", name, n, valid, (floats_of(self, pieces, n, place),))
     if cls == IS_FIXED:
@@ -693,6 +721,30 @@ cdef tuple make_column(Table self, Buffer* given, Py_ssize_t n, object name, Pla
             (n, valid[0], 0, (valid[1],), tuple([child[1] for child in children]), None))
 
 
+cdef bint without_nan(Table self, Buffer* pieces, Place* place) except -1:
+    """Leave floats out where they are all NaN, so that their places are null; whether that was done."""
+    cdef const Piece* piece = <const Piece*> pieces.data
+    cdef Piece* kept = <Piece*> pieces.data
+    cdef Py_ssize_t i, k, count = 0
+    cdef int64_t at
+    cdef double value
+    for k in range(piece_count(pieces)):
+        if piece[k].node.kind != NODE_FLOAT:
+            continue
+        for i in range(piece[k].count):
+            at = source_of(&piece[k], i)
+            if piece[k].valid == NULL or bit_at(piece[k].valid, at):
+                memcpy(&value, <const char*> piece[k].node.data + at * 8, 8)
+                if value == value:
+                    return False
+    for k in range(piece_count(pieces)):
+        if piece[k].node.kind != NODE_FLOAT:
+            kept[count] = piece[k]
+            count += 1
+    pieces.size = count * sizeof(Piece)
+    return True
+
+
 cdef tuple without_nat(Table self, const Buffer* pieces, Py_ssize_t n, tuple valid):
     """Of NumPy's times, the lowest number is none."""
     cdef const Piece* piece = <const Piece*> pieces.data
@@ -701,10 +753,16 @@ cdef tuple without_nat(Table self, const Buffer* pieces, Py_ssize_t n, tuple val
     cdef bytes memory = None
     cdef uint8_t* bits = NULL
     cdef Py_ssize_t nulls
+    cdef bint none
     for k in range(piece_count(pieces)):
         for i in range(piece[k].count):
-            memcpy(&value, <const char*> piece[k].node.data + source_of(&piece[k], i) * 8, 8)
-            if value != INT64_MIN:
+            if piece[k].node.width == 4:
+                value = (<const int32_t*> piece[k].node.data)[source_of(&piece[k], i)]
+                none = value == INT32_MIN
+            else:
+                memcpy(&value, <const char*> piece[k].node.data + source_of(&piece[k], i) * 8, 8)
+                none = value == INT64_MIN
+            if not none:
                 continue
             if memory is None:
                 memory = new_zeros((n + 7) >> 3)

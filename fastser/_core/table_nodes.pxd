@@ -33,6 +33,8 @@ cdef enum:
     NODE_STRUCT = 20          # a child for each of `names`
     NODE_DICT = 21            # lengths as NODE_LIST; children: keys and values
 
+    NODE_UNSIGNED = 22        # of 8 bytes, `made`
+
     # Structure.
     NODE_CONCAT = 30          # children one after the other; `starts`: of each, and the end
     NODE_GROUPS = 31          # group numbers at `data`, a bitmap where they are two
@@ -54,7 +56,7 @@ cdef struct Node:
     int tag                   # what it was read from
     int width
     int done                  # what lies in it was read
-    int made                  # `data` is not the frame's own
+    int made                  # `data` is not the frame's own; of NumPy's elements, the bytes of each of those, which are at `base`
     Py_ssize_t n
     const void* data
     const char* base

@@ -2,7 +2,7 @@
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from fastser._core.arena cimport arena_free
@@ -253,8 +253,9 @@ cdef dict FORMATS = {
 }
 if _numpy.dtype("l").itemsize == 4:
     FORMATS["l"], FORMATS["L"] = "i", "I"
+cdef str _NATIVE_UTF32 = f"utf-32-{_sys.byteorder[0]}e"
 cdef dict FORMAT_BYTES = {format: format.encode() for format in [
-    *"cCsSiIlLefg", "tss:", "tsm:", "tsu:", "tsn:", "tDs", "tDm", "tDu", "tDn"]}
+    *"cCsSiIlLefg", "tss:", "tsm:", "tsu:", "tsn:", "tDs", "tDm", "tDu", "tDn", "tdD"]}
 
 
 cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, const char* data, Place* place) except NULL:
@@ -264,6 +265,10 @@ cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, con
     cdef Node* node
     if fastser_descr_type_num(descr) >= NPY_USERDEF:
         refuse(place, f"elements of dtype {dtype}")    # whose characters may be those of NumPy's own
+    if dtype.char == "U" and dtype.isnative:
+        return wide_texts(self, tag, n, data, dtype.itemsize, place)
+    if dtype.kind == "M" and dtype.isnative and _numpy.datetime_data(dtype) == ("D", 1):
+        return days(self, tag, n, data, place)
     if dtype.char == "?":
         return leaf(self, NODE_BYTES_OF_BOOL, tag, n, data, 1)
     text = FORMATS.get(dtype.char) if dtype.isnative else None
@@ -281,6 +286,48 @@ cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, con
     node = leaf(self, NODE_FIXED, tag, n, data, dtype.itemsize)
     node.format = format
     node.constant = text[0] == "t"
+    return node
+
+
+cdef Node* wide_texts(Nodes self, int tag, Py_ssize_t n, const char* data, Py_ssize_t itemsize, Place* place) except NULL:
+    """Texts of 4 bytes for each character, up to the last that is not 0."""
+    cdef Node* node = new_node(self, NODE_LONG_TEXT, tag, n)
+    cdef Span* spans = <Span*> arena(self, n * sizeof(Span))
+    cdef Py_ssize_t i
+    cdef object text
+    cdef bytes encoded
+    cdef char* copy
+    for i in range(n):
+        text = data[i * itemsize:(i + 1) * itemsize].decode(_NATIVE_UTF32, "surrogatepass").rstrip("\0")
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError:
+            refuse(place, "a str with lone surrogates")
+        copy = <char*> arena(self, len(encoded) + 1)
+        memcpy(copy, <const char*> encoded, len(encoded))
+        spans[i].data = copy
+        spans[i].size = len(encoded)
+    node.data = spans
+    node.base = data
+    node.made = <int> itemsize
+    return node
+
+
+cdef Node* days(Nodes self, int tag, Py_ssize_t n, const char* data, Place* place) except NULL:
+    """Dates of 8 bytes, of which the lowest is none, in 4."""
+    cdef int32_t* values = <int32_t*> arena(self, n * 4)
+    cdef Py_ssize_t i
+    cdef int64_t value
+    cdef Node* node = leaf(self, NODE_FIXED, tag, n, values, 4)
+    for i in range(n):
+        memcpy(&value, data + i * 8, 8)
+        if value != INT64_MIN and not INT32_MIN < value <= INT32_MAX:
+            refuse(place, "a date beyond 32 bits of days")
+        values[i] = INT32_MIN if value == INT64_MIN else <int32_t> value
+    node.format = FORMAT_BYTES["tdD"]
+    node.constant = 1
+    node.base = data
+    node.made = 8
     return node
 
 
@@ -356,10 +403,11 @@ cdef Node* shared_elements(
             at = 0
     if elements == NULL or (elements.tag != TAG_ARRAY and elements.tag != TAG_ARRAY_RUN):
         bad(self.d, "an array to share memory with", "another object")
-    width = elements.width
+    # What was made of NumPy's elements has those in `base`.
+    width = elements.width if elements.base == NULL else elements.made
     if <Py_ssize_t> range.node.constant * width != nbytes:
         bad(self.d, f"an array of {nbytes} bytes to share memory with", range.node.constant * width)
-    data = <const char*> elements.data + at * nbytes
+    data = (elements.base if elements.base != NULL else <const char*> elements.data) + at * nbytes
     return read_elements(self, descr, TAG_ARRAY, count, data, place)
 
 
@@ -773,6 +821,8 @@ cdef Node* read_run(Nodes self, Py_ssize_t n, int tag, Place* place) except NULL
         return node
     if tag == TAG_BYTES:
         return read_data(self, tag, n)
+    if tag == TAG_BIG_INT:
+        return unsigned(self, read_data(self, tag, n), place)
     if tag == TAG_BYTEARRAY:
         node = numbered(self, read_data(self, tag, n))
         node.done = 1
@@ -829,19 +879,40 @@ cdef Node* uuids(Nodes self, Node* data, Py_ssize_t n, uint64_t safety) except N
     return leaf(self, NODE_UUID, TAG_UUID, n, start, 16)
 
 
+cdef Node* unsigned(Nodes self, const Node* data, Place* place) except NULL:
+    """Of the bytes of ints, the lowest first, which are those of 64 bits without a sign."""
+    cdef uint64_t* values = <uint64_t*> arena(self, data.n * 8)
+    cdef Node* node
+    cdef Py_ssize_t i, k, size = 0
+    cdef const char* at
+    for i in range(data.n):
+        at = bytes_at(data, i, &size)
+        for k in range(8, size):
+            if at[k] != 0:
+                refuse(place, "an int of more than 64 bits")
+        # The highest bit of all is the sign; without a byte beyond the eighth it is one of the 64.
+        if size == 0 or (size <= 8 and at[size - 1] & 0x80):
+            refuse(place, "an int of more than 64 bits")
+        memcpy(&values[i], at, min(size, 8))
+    node = leaf(self, NODE_UNSIGNED, TAG_BIG_INT, data.n, values, 8)
+    node.made = 1
+    return node
+
+
 cdef Node* read_scalars(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cdef PyObject* descr = read_dtype(self.d)
     cdef Py_ssize_t size = 0, itemsize = fastser_descr_itemsize(descr)
     cdef const char* data = next_data(self.d, &size)
     self.kept.append(<object> descr)
-    if itemsize == 0 or n > PY_SSIZE_T_MAX // itemsize or size != n * itemsize:
+    # An empty np.str_ has no bytes.
+    if (itemsize == 0 and (<object> descr).char != "U") or (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
         bad(self.d, f"{n} items of {itemsize} bytes", size)
     return read_elements(self, descr, TAG_SCALAR, n, data, place)
 
 
 # What Arrow has no type for, by tag.
 cdef dict OTHERS = {
-    TAG_ELLIPSIS: "Ellipsis", TAG_NOT_IMPLEMENTED: "NotImplemented", TAG_BIG_INT: "an int of more than 64 bits",
+    TAG_ELLIPSIS: "Ellipsis", TAG_NOT_IMPLEMENTED: "NotImplemented",
     TAG_COMPLEX: "a complex", TAG_SURROGATE_TEXT: "a str with lone surrogates", TAG_UTC: "a time zone",
     TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice", TAG_TEMPLATE: "a template string",
     TAG_GLOBAL: "a class or another object that is found by its name", TAG_CALL: "an object that its own reducer makes",

@@ -175,7 +175,7 @@ cdef tuple make_root(Table self):
         buffer_release(&pieces)
 
 
-cdef object convert(Decoder* d, object owner, bint exact):
+cdef object convert(Decoder* d, object owner, bint exact, bint nan_is_null):
     """The ArrowData of what d.view holds; ``owner`` keeps its memory alive."""
     cdef Nodes nodes = Nodes()
     cdef Table table = Table()
@@ -200,6 +200,7 @@ cdef object convert(Decoder* d, object owner, bint exact):
     nodes.room = (d.view.frame_size + (1 << 14)) * SPREAD
     table.nodes = nodes
     table.exact = exact
+    table.nan_is_null = nan_is_null
     try:
         check_offsets(d)
         schema, array = make_root(table)
@@ -214,7 +215,7 @@ cdef object convert(Decoder* d, object owner, bint exact):
     return _ArrowData.from_parts(("array", schema, (array,)), table.buffers)
 
 
-def to_arrow(data, *, bint exact=False):
+def to_arrow(data, *, bint exact=False, bint nan_is_null=False):
     """The list at the root of a frame as Arrow data, without a Python object for each of its items.
 
     A list of dicts, of instances, of named tuples or of rows is a struct array, which engines take as a table; a dict of lists or
@@ -228,6 +229,8 @@ def to_arrow(data, *, bint exact=False):
     exact : bool
         Integers keep the width that they have in the frame, and text that repeats becomes a dictionary array. By default
         integers have 64 bits and text is plain, so that the schema tells the types of the values and nothing else of them.
+    nan_is_null : bool
+        NaN among values that are no numbers, as pandas has it in columns of text, is a null. By default it is a mixture, and an error.
 
     Returns
     -------
@@ -264,7 +267,7 @@ def to_arrow(data, *, bint exact=False):
     if type(data) is Packed:
         try:
             packed_view(<Packed> data, &d.view)
-            return convert(&d, data, exact)
+            return convert(&d, data, exact, nan_is_null)
         finally:
             view_release(&d.view, NULL)
     try:
@@ -277,24 +280,24 @@ def to_arrow(data, *, bint exact=False):
         batch = only_row(data)
         if batch.schema.frames:
             row = row_frame(batch, 0, &frame, &size)
-            return to_arrow(frame[:size], exact=exact)
+            return to_arrow(frame[:size], exact=exact, nan_is_null=nan_is_null)
         try:
             row = row_view(batch, 0, &d.view)
-            return convert(&d, row, exact)
+            return convert(&d, row, exact, nan_is_null)
         finally:
             view_release(&d.view, NULL)
     PyObject_GetBuffer(view, &buffer, PyBUF_SIMPLE)
     try:
         status = frame_parse(<const char*> buffer.buf, buffer.len, &d.view, &d.copied)
         if status == FRAME_OK and d.copied == NULL:
-            return convert(&d, view, exact)
+            return convert(&d, view, exact, nan_is_null)
         view_release(&d.view, d.copied)
         memset(&d.view, 0, sizeof(View))
         d.copied = NULL
         if status != FRAME_OK:
             raise frame_error(status, <const char*> buffer.buf, buffer.len)
         # Its columns are not aligned.
-        return to_arrow(bytes(view), exact=exact)
+        return to_arrow(bytes(view), exact=exact, nan_is_null=nan_is_null)
     finally:
         view_release(&d.view, d.copied)
         PyBuffer_Release(&buffer)
