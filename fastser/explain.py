@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate, numpy_classes
+from fastser._core.alike import Seen, columns, leaf_classes, one_class, places_by_index
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dtypes import describe
 from fastser._core.dumps import pack
@@ -260,18 +261,9 @@ class _Sorter:
 
     def add_records(self, records: list[Any], places: list[Place]) -> bool:
         """All mappings of a node at once, if they have the same few texts as keys, and under each of these leaves of one class."""
-        names = tuple(records[0])
-        width = len(names)
-        if not 0 < width <= _STEPS_LIMIT or any(len(record) != width for record in records):
+        if (found := columns(records, _STEPS_LIMIT, _LEAVES)) is None:
             return False
-        if set(map(id, map(type, itertools.chain.from_iterable(records)))) != {id(str)} or set(map(tuple, records)) != {names}:
-            return False
-        values = list(itertools.chain.from_iterable(map(type(records[0]).values, records)))
-        columns = [values[i::width] for i in range(width)]
-        classes = [set(map(id, map(type, column))) for column in columns]
-        if not all(len(column) == 1 and column <= _LEAVES for column in classes):
-            return False
-        for name, column in zip(names, columns):
+        for name, column in zip(*found):
             self.steps.add(name)
             self.names[name] = None
             pile = self.piles[name, id(type(column[0])), True] = _Pile(self.node, type(column[0]), 0, self.made, leaf=True)
@@ -281,11 +273,10 @@ class _Sorter:
 
     def add_sequences(self, wholes: list[Any], word: Word, places: list[Place]) -> bool:
         """All sequences of a node at once, if all that they hold are leaves."""
-        classes = dict.fromkeys(map(id, map(type, itertools.chain.from_iterable(wholes))))
-        if not classes.keys() <= _LEAVES:
+        items = list(itertools.chain.from_iterable(wholes))
+        if (classes := leaf_classes(items, _LEAVES)) is None:
             return False
         self.lengths += map(len, wholes)
-        items = list(itertools.chain.from_iterable(wholes))
         for cls in classes:
             at = next(i for i, item in enumerate(items) if id(type(item)) == cls)
             first, whole = items[at], 0
@@ -299,13 +290,13 @@ class _Sorter:
 
     def add_alike(self, items: list[Any], word: Word, place: Place, level: int) -> bool:
         """The items of a sequence, if all are of one class, and none is a leaf."""
-        cls = type(items[0])
-        if id(cls) in _LEAVES or id(cls) in _TIMES or any(type(item) is not cls for item in items):
+        cls = one_class(items) if items else None
+        if cls is None or id(cls) in _LEAVES or id(cls) in _TIMES:
             return False
         if (pile := self.piles.get((word, id(cls), False))) is None:
             pile = self.piles[word, id(cls), False] = _Pile(self.node, cls, level, self.made, leaf=False)
         pile.objects += items
-        pile.places += [(place, word, argument) for argument in (items if word is locate.member else range(len(items)))]
+        pile.places += [(place, word, item) for item in items] if word is locate.member else places_by_index(place, word, len(items))
         return True
 
     def add_leaves(self, items: list[Any], word: Word, place: Place) -> bool:
@@ -328,7 +319,7 @@ class _Walk:
         self.max_depth = max_depth
         self.fallback = fallback
         self.parts = Parts()
-        self.seen: dict[int, tuple[object, Place]] = {}  # alive, lest another object takes the address
+        self.seen = Seen()
         self.whole: dict[int, object] = {}  # instances in which a tree keeps identity
         self.made_by: dict[int, object] = {}  # classes and callables, of which a frame has one copy
         self.nodes: list[Explanation] = []
@@ -347,6 +338,7 @@ class _Walk:
             piles += reversed(self.look_at(piles.pop()))
         for node in reversed(self.nodes):
             node.nbytes += sum(child.nbytes for child in node.children)
+        self.seen = Seen()  # what nothing else refers to is packed faster
         self.compare(root)
         return self.nodes[0]
 
@@ -393,12 +385,12 @@ class _Walk:
             return self.look_into(group, pile, level)
         groups: dict[tuple[Any, ...], _Group] = {}
         for obj, place in zip(pile.objects, pile.places):
-            known = self.seen.get(id(obj))
+            known = self.seen.place(obj)
             if known is not None and obj is not _EMPTY:
-                self.meet_again(groups, pile, obj, place, known[1])
+                self.meet_again(groups, pile, obj, place, known)
                 continue
             if id(pile.cls) not in _NOT_NUMBERED:
-                self.seen[id(obj)] = obj, place
+                self.seen.note(obj, place)
             plan, reason, walk = self.decide(obj, pile.made)
             deep = pile.level > self.max_depth and (pile.cls is range or (walk is not None and id(pile.cls) not in _TIMES))
             if deep:
@@ -420,7 +412,7 @@ class _Walk:
 
     def alike(self, pile: _Pile) -> _Group | None:
         """The parts of a pile as one group, all at once, where it is clear that none was met before and all take one plan."""
-        if pile.level > self.max_depth or len(pile.objects) == 1:
+        if pile.level > self.max_depth or len(pile.objects) == 1 or (pile.cls is tuple and not all(pile.objects)):
             return None
         kind, reason = "native", ""
         if id(pile.cls) not in _SEQUENCES and id(pile.cls) not in _MAPPINGS:
@@ -430,13 +422,10 @@ class _Walk:
             if plan.kind not in ("FIELDS", "ROWS"):
                 return None
             kind, reason = plan.kind, plan.reason
-        keys = list(map(id, pile.objects))
-        distinct = set(keys)
-        if len(distinct) < len(keys) or id(_EMPTY) in distinct or not self.seen.keys().isdisjoint(distinct):
+        if not self.seen.note_all(pile.objects, pile.places):
             return None
-        self.seen.update(zip(keys, zip(pile.objects, pile.places)))
         group = _Group(self.node(pile, pile.objects[0], pile.places[0], kind, reason))
-        group.node.count = len(keys)
+        group.node.count = len(pile.objects)
         group.objects, group.places = pile.objects, pile.places
         group.walks = map(self.parts.of, pile.objects)
         return group
@@ -479,7 +468,7 @@ class _Walk:
             if id(cls) in _SEQUENCES:
                 sorter.lengths.append(len(obj))
                 items = list(obj)
-                if sorter.add_leaves(items, word, place) or sorter.add_alike(items, word, place, level):
+                if sorter.add_alike(items, word, place, level) or sorter.add_leaves(items, word, place):
                     continue
             elif id(cls) in _TIMES:
                 sorter.content.append(obj.replace(tzinfo=None))
@@ -493,7 +482,7 @@ class _Walk:
                         sorter.content += name
                         continue
                 if step is locate.nothing and level <= self.max_depth:
-                    self.seen.setdefault(id(part), (part, place))
+                    self.seen.note(part, place)
                     few = len(part) <= _STEPS_LIMIT
                     for inner, step, argument in locate.pairs(part):
                         sorter.add(inner, step, argument, place, few, level + 1)

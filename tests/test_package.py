@@ -42,7 +42,7 @@ LAYERS = [
     {"standard_pandas"},
     {"standard"},
     {"allow"},
-    {"_core.plain"},
+    {"_core.plain", "_core.alike"},
     {"locate"},
     {"inspection"},
     {"_core.plans", "_core.reducers"},
