@@ -215,6 +215,7 @@ class _Group:
         self.places: list[Place] = []
         self.walks: Any = []  # of what has parts: a list, or what makes one after the other
         self.measured = True
+        self.fields: list[dict[str, Any]] | None = None  # of instances that have no slots
 
 
 class _Sorter:
@@ -259,13 +260,16 @@ class _Sorter:
             pile.places.append((place, word, argument))
         pile.objects.append(part)
 
-    def add_records(self, records: list[Any], places: list[Place]) -> bool:
-        """All mappings of a node at once, if they have the same few texts as keys, and under each of these leaves of one class."""
-        if (found := columns(records, _STEPS_LIMIT, _LEAVES)) is None:
+    def add_records(self, records: list[Any], places: list[Place], named: bool) -> bool:
+        """All mappings of a node, or the fields of all its instances, at once, if they have the same few texts as keys, and under
+        each of these leaves of one class. `named`: whether the keys stand in the frame for the wholes."""
+        found = columns(records, _STEPS_LIMIT - len(self.steps), _LEAVES)
+        if found is None or not self.steps.isdisjoint(found[0]):
             return False
         for name, column in zip(*found):
             self.steps.add(name)
-            self.names[name] = None
+            if named:
+                self.names[name] = None
             pile = self.piles[name, id(type(column[0])), True] = _Pile(self.node, type(column[0]), 0, self.made, leaf=True)
             pile.places.append((places[0], locate.value_of, name))
             pile.objects = column
@@ -428,7 +432,27 @@ class _Walk:
         group.node.count = len(pile.objects)
         group.objects, group.places = pile.objects, pile.places
         group.walks = map(self.parts.of, pile.objects)
+        if kind == "FIELDS" and plan.has_dict and not plan.slots:
+            with suppress(Exception):  # what raises has no parts
+                group.fields = [object.__getattribute__(obj, "__dict__") for obj in pile.objects]
         return group
+
+    def add_maker(self, sorter: _Sorter, made_by: Any, argument: Any, place: Place, level: int) -> None:
+        """The class or callable that an object is made by: a frame has one copy of it."""
+        if id(made_by) in self.made_by:
+            return
+        self.made_by[id(made_by)] = made_by
+        if (name := self.name_of(made_by)) is not None:
+            sorter.content += name
+        else:
+            sorter.add(made_by, locate.maker, argument, place, True, level)
+
+    def add_fields(self, sorter: _Sorter, cls: type, group: _Group, level: int) -> bool:
+        """The fields of all instances of a node at once."""
+        if group.fields is None:
+            return False
+        self.add_maker(sorter, cls, "class", group.places[0], level)
+        return sorter.add_records(group.fields, group.places, named=False)
 
     def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
         node = Explanation(place, self.name(obj), plan, reason)
@@ -461,9 +485,12 @@ class _Walk:
         cls = pile.cls
         sorter = _Sorter(group.node, pile.made)
         word = locate.member if id(cls) in _SETS else locate.index
-        at_once = (id(cls) in _SEQUENCES and sorter.add_sequences(group.objects, word, group.places)) or (
-            id(cls) in _MAPPINGS and sorter.add_records(group.objects, group.places)
-        )
+        if id(cls) in _SEQUENCES:
+            at_once = sorter.add_sequences(group.objects, word, group.places)
+        elif id(cls) in _MAPPINGS:
+            at_once = sorter.add_records(group.objects, group.places, named=True)
+        else:
+            at_once = self.add_fields(sorter, cls, group, level)
         for obj, place, walk in () if at_once else zip(group.objects, group.places, group.walks):
             if id(cls) in _SEQUENCES:
                 sorter.lengths.append(len(obj))
@@ -475,13 +502,8 @@ class _Walk:
             keyed = id(cls) not in _MAPPINGS or len(obj) <= _STEPS_LIMIT
             for part, step, argument in walk:
                 if step is locate.maker:
-                    if id(part) in self.made_by:
-                        continue
-                    self.made_by[id(part)] = part
-                    if (name := self.name_of(part)) is not None:
-                        sorter.content += name
-                        continue
-                if step is locate.nothing and level <= self.max_depth:
+                    self.add_maker(sorter, part, argument, place, level)
+                elif step is locate.nothing and level <= self.max_depth:
                     self.seen.note(part, place)
                     few = len(part) <= _STEPS_LIMIT
                     for inner, step, argument in locate.pairs(part):

@@ -791,3 +791,52 @@ def test_version_and_help(module):
     assert (code, err) == (0, "") and "explain" in out
     code, out, err = command(module, "explain", "--help")
     assert (code, err) == (0, "") and all(option in out for option in ("--no-track-refs", "--max-depth", "--fallback", "module:object"))
+
+
+# --- many alike parts, which are looked at at once -----------------------------------------------------------------------
+
+
+class Held:
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
+
+
+class Subdict(dict):
+    pass
+
+
+def outline(explanation):
+    return [(node.path, node.type_name, node.plan, node.count) for node in explanation.nodes()]
+
+
+@pytest.mark.parametrize("make", [dict, Held], ids=["dicts", "instances"])
+def test_alike_parts_and_one_that_is_not(make):
+    alike = [make(i=i, x=1.5) for i in range(100)]
+    plan = "native" if make is dict else "FIELDS"
+    name = fastser.errors.type_name(alike[0])
+    expected = [("$", "list", "native", 1), ("$[0]", name, plan, 100), ("$[0].i", "int", "native", 100), ("$[0].x", "float", "native", 100)]
+    assert outline(fastser.explain(alike)) == expected
+    for odd, path, type_name, count in [
+        (make(i=1, x="t"), "$[100].x", "str", 1),
+        (make(x=2.5, i=1, y=None), "$[100].y", "NoneType", 1),
+        (make(i=1, x=[2]), "$[100].x", "list", 1),
+    ]:
+        found = outline(fastser.explain([*alike, odd]))
+        assert found[1] == ("$[0]", name, plan, 101)
+        assert (path, type_name, "native", count) in found
+        assert found[2] == ("$[0].i", "int", "native", 101)
+    again = outline(fastser.explain([*alike, alike[0]]))
+    assert again[:4] == expected
+    assert again[4] == ("$[100]", name, "REF", 1)
+
+
+def test_instances_whose_dict_is_of_a_subclass():
+    odd = Held()
+    odd.__dict__ = Subdict(i=1, x=2.5)
+    found = outline(fastser.explain([Held(i=1, x=1.5), odd, Held(i=1, x=1.5)]))
+    assert ("$[0].i", "int", "native", 3) in found and ("$[0].x", "float", "native", 3) in found
+
+
+def test_leaves_of_alike_sequences_lie_where_they_come_first():
+    found = outline(fastser.explain([[], [1, 2], [3, "x"], ["y", None]]))
+    assert found[2:] == [("$[1][0]", "int", "native", 3), ("$[2][1]", "str", "native", 2), ("$[3][1]", "NoneType", "native", 1)]
