@@ -574,7 +574,7 @@ def make_member(cls: type, name: str, index: int, make: Callable[..., Any], part
 
 def make_wrapper(cls: Any, base: Any, *functions: Any) -> Any:
     """A property, class or static method of a class that is derived from these."""
-    made = base.__new__(cls)
+    made = base.__new__(cls, *functions)  # from Python 3.15 on, methods need theirs here
     base.__init__(made, *functions)
     return made
 
