@@ -71,9 +71,7 @@ cdef Py_ssize_t encode_arrays_of(Encoder* e, PyObject** items, Py_ssize_t k, Py_
     descend(e, items[0])
     first = number_run(e, items, k)
     if first < k:
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= 1
+        take_back_run(e, items, first, True)
         return 0
     write_concat(e, k, n)
     write_arrays_of(e, items, k, found, plan)

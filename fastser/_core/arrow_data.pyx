@@ -2,8 +2,6 @@
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport calloc, free, realloc
 
 from fastser import errors
@@ -12,7 +10,7 @@ from fastser._core.arena cimport arena_free
 from fastser._core.arrow_apart cimport Apart, ArrowBuffer, describe_array, describe_schema
 from fastser._core.arrow_build cimport Span, build_array, build_schema
 from fastser._core.arrow_check cimport check_array, check_schema, check_values
-from fastser._core.arrow_export cimport Loan, export, export_stream, loan_end, loan_new
+from fastser._core.arrow_export cimport Loan, export, export_stream, lend_of, loan_end
 from fastser._core.arrow_place cimport Place, place_chunk, place_text
 from fastser._core.capsules cimport (
     new_array_capsule, new_schema_capsule, new_stream_capsule, stream_next, stream_schema, take_schema, take_schema_and_array,
@@ -262,7 +260,7 @@ cdef class ArrowData:
         cdef Loan* loan
         schema = _schema_capsule(self)
         capsule = new_array_capsule(&array)
-        loan = _lend(self)
+        loan = lend_of(self)
         try:
             if export(self.arrays, loan, array) < 0:
                 raise MemoryError()
@@ -274,7 +272,7 @@ cdef class ArrowData:
         cdef ArrowArrayStream* stream = NULL
         cdef Loan* loan
         capsule = new_stream_capsule(&stream)
-        loan = _lend(self)
+        loan = lend_of(self)
         try:
             if export_stream(&self.schema, self.arrays, self.count, loan, stream) < 0:
                 raise MemoryError()
@@ -283,20 +281,11 @@ cdef class ArrowData:
         return capsule
 
 
-cdef Loan* _lend(ArrowData self) except NULL:
-    """A loan that is the caller's to end."""
-    cdef Loan* loan = loan_new(<PyObject*> self)
-    if loan == NULL:
-        raise MemoryError()
-    Py_INCREF(self)
-    return loan
-
-
 cdef object _schema_capsule(ArrowData self):
     cdef ArrowSchema* schema = NULL
     cdef Loan* loan
     capsule = new_schema_capsule(&schema)
-    loan = _lend(self)
+    loan = lend_of(self)
     try:
         if export(&self.schema, loan, schema) < 0:
             raise MemoryError()

@@ -5,6 +5,7 @@ away and release it on its own: later, on another thread, without the GIL.  Only
 """
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
@@ -50,12 +51,14 @@ cdef inline void loan_end(Loan* loan) noexcept nogil:
         free(loan)
 
 
-cdef inline Loan* loan_new(PyObject* owner) noexcept nogil:
-    """Takes over a reference to ``owner`` when it succeeds; NULL when memory is short."""
+cdef inline Loan* lend_of(object owner) except NULL:
+    """A loan of what `owner` has, which the caller ends."""
     cdef Loan* loan = <Loan*> malloc(sizeof(Loan))
-    if loan != NULL:
-        loan.count = 1
-        loan.owner = owner
+    if loan == NULL:
+        raise MemoryError()
+    loan.count = 1
+    loan.owner = <PyObject*> owner
+    Py_INCREF(owner)
     return loan
 
 

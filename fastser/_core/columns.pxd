@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc
 
-from fastser._core.capi cimport fastser_incref, fastser_xdecref
+from fastser._core.capi cimport fastser_decref, fastser_incref
 from fastser._core.buffer cimport (
     Buffer, append_u8, append_varint, buffer_append, buffer_extend, buffer_grow, buffer_release, buffer_reserve,
 )
@@ -24,7 +24,7 @@ cdef struct Body:
 cdef struct Lent:
     # Text or bytes that a column refers to instead of holding a copy; put in where the frame is written.
     size_t at             # the column's own bytes before it
-    PyObject* owner       # strong: an exact str or bytes, or NULL
+    PyObject* owner       # strong: an exact str or bytes
 
 
 cdef struct Columns:
@@ -143,7 +143,7 @@ cdef inline void lent_truncate(Buffer* lent, size_t size) noexcept:
     """Give back what was lent after that."""
     while lent.size > size:
         lent.size -= sizeof(Lent)
-        fastser_xdecref((<Lent*> (lent.data + lent.size)).owner)
+        fastser_decref((<Lent*> (lent.data + lent.size)).owner)
 
 
 cdef inline int columns_reset(Columns* self, int large) noexcept nogil:

@@ -439,9 +439,7 @@ cdef Py_ssize_t encode_numbered_run(Encoder* e, PyObject** items, Py_ssize_t k, 
         descend(e, items[0])
     first = number_run(e, items, k)
     if not is_worth_it(first, n) or (t == fastser_array_type and first > 1 and arrays_overlap(e, items, first)):
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= level
+        take_back_run(e, items, first, level)
         return 0
     write_concat(e, first, n)
     open_run(e, &run, first, t == fastser_frozenset_type)
@@ -461,9 +459,7 @@ cdef Py_ssize_t encode_record_run(
     descend(e, items[0])
     first = number_run(e, items, k)
     if first < k:
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= 1
+        take_back_run(e, items, first, True)
         return 0
     block_own(e, width * (k + 1))
     write_concat(e, k, n)
@@ -491,9 +487,7 @@ cdef Py_ssize_t encode_mapping_run(Encoder* e, PyObject** items, Py_ssize_t n) e
     descend(e, items[0])
     first = number_run(e, items, n)
     if not is_worth_it(first, n):
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= 1
+        take_back_run(e, items, first, True)
         return 0
     write_concat(e, first, n)
     open_run(e, &run, first, False)

@@ -179,7 +179,7 @@ cdef inline char* _write_columns(Columns* columns, Layout* layout, char* frame) 
 cdef inline char* _put_content(char* to, Buffer* own, Buffer* lent) noexcept nogil:
     if lent.size == 0:
         return _put(to, own)
-    return write_with_lent(to, own.data, own.size, <const Lent*> lent.data, <Py_ssize_t> (lent.size // sizeof(Lent)))
+    return write_with_lent(to, own.data, 0, own.size, <const Lent*> lent.data, <Py_ssize_t> (lent.size // sizeof(Lent)))
 
 
 cdef inline void frame_write_head(Columns* columns, Layout* layout, char* frame) noexcept nogil:

@@ -2,14 +2,12 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int32_t, int64_t
 
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_build cimport Span
 from fastser._core.arrow_data cimport ArrowData, arrow_data_build
-from fastser._core.arrow_export cimport Loan, export, loan_end, loan_new
+from fastser._core.arrow_export cimport Loan, export, lend_of, loan_end
 from fastser._core.buffer cimport Buffer, buffer_append, buffer_release
 from fastser._core.columns cimport Columns
 from fastser._core.packed cimport frame_to_bytes
@@ -49,7 +47,7 @@ cdef class FrameBlock(Block):
         spans[1].data, spans[1].size = self.content.data, self.content.size
         frames = (self.rows, 0, 0, (0, 1, 2), (), None)
         data = arrow_data_build(("array", _schema(self.large), ((self.rows, 0, 0, (0,), (frames,), None),)), spans, 2, self, False)
-        loan = _lend(data)
+        loan = lend_of(data)
         try:
             if export(data.arrays, loan, out) < 0:
                 raise MemoryError()
@@ -67,7 +65,7 @@ cdef FrameBlock new_frame_block(bint large):
 
 cdef int export_frame_schema(bint large, ArrowSchema* out) except -1:
     cdef ArrowData data = arrow_data_build(("schema", _schema(large), ()), NULL, 0, None, False)
-    cdef Loan* loan = _lend(data)
+    cdef Loan* loan = lend_of(data)
     try:
         if export(&data.schema, loan, out) < 0:
             raise MemoryError()
@@ -86,12 +84,3 @@ cdef int _push(FrameBlock self) except -1:
     if buffer_append(&self.offsets, &wide if self.large else <void*> &narrow, 8 if self.large else 4) < 0:
         raise MemoryError()
     return 0
-
-
-cdef Loan* _lend(ArrowData data) except NULL:
-    """A loan that is the caller's to end."""
-    cdef Loan* loan = loan_new(<PyObject*> data)
-    if loan == NULL:
-        raise MemoryError()
-    Py_INCREF(data)
-    return loan

@@ -182,9 +182,7 @@ cdef Py_ssize_t encode_instance_run(Encoder* e, PyObject** items, Py_ssize_t k, 
     descend(e, items[0])
     first = number_run(e, items, i)
     if first < i:
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= 1
+        take_back_run(e, items, first, True)
         blocks_drop(e, mark)
         return 0
     for j in range(width):
@@ -197,9 +195,7 @@ cdef Py_ssize_t encode_instance_run(Encoder* e, PyObject** items, Py_ssize_t k, 
     write_concat(e, i, n)
     if not write_form(e, keys, width, slots):
         e.columns.tags.size = tags
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= 1
+        take_back_run(e, items, first, True)
         blocks_leave(e, mark)
         return 0
     e.instances = 1
@@ -229,9 +225,7 @@ cdef Py_ssize_t encode_row_run(Encoder* e, PyObject** items, Py_ssize_t k, Py_ss
     descend(e, items[0])
     first = number_run(e, items, k)
     if not is_worth_it(first, n):
-        e.numbers -= first
-        unnumber_run(e, items, first)
-        e.depth -= 1
+        take_back_run(e, items, first, True)
         return 0
     k = first
     columns = block_new(e, width * k)

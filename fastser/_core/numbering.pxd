@@ -61,6 +61,14 @@ cdef inline int unnumber_run(Encoder* e, PyObject** items, Py_ssize_t n) except 
     return 0
 
 
+cdef inline int take_back_run(Encoder* e, PyObject** items, Py_ssize_t n, bint level) except -1:
+    """Undo `number_run`, where n are too few for a run, and leave the level that was entered for it."""
+    e.numbers -= n
+    unnumber_run(e, items, n)
+    e.depth -= level
+    return 0
+
+
 cdef inline int ascend(Encoder* e, PyObject** items, Py_ssize_t n, bint level) except -1:
     e.depth -= level
     if not e.track and not e.acyclic:

@@ -18,11 +18,11 @@ from fastser._core.arrow_out cimport array_export, schema_export
 from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
 from fastser._core.copy cimport fastser_copy_stream
 from fastser._core.columns cimport Body, Buffer, Columns, Lent, View, columns_bodies, columns_body_count, lent_truncate
-from fastser._core.capi cimport fastser_xdecref
+from fastser._core.capi cimport fastser_decref
 from fastser._core.frame cimport *
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.tags cimport *
-from fastser._core.text cimport lent_size, lent_write, write_with_lent
+from fastser._core.text cimport lent_size, write_with_lent
 
 from pickle import PickleBuffer
 
@@ -298,7 +298,7 @@ cdef class Packed:
         cdef Py_ssize_t i
         free(self.bodies)
         for i in range(self.lent_count):
-            fastser_xdecref(self.lent[i].owner)
+            fastser_decref(self.lent[i].owner)
         free(self.lent)
 
     @property
@@ -420,7 +420,7 @@ cdef class Packed:
                 end += 1
             stop = <Py_ssize_t> self.lent[end - 1].at
             block = PyBytes_FromStringAndSize(NULL, stop - at + size)
-            _write_between(self, at, stop, i, end, PyBytes_AS_STRING(block))
+            write_with_lent(PyBytes_AS_STRING(block), PyBytes_AS_STRING(self.head), at, stop, self.lent + i, end - i)
             yield memoryview(block)
             at = stop
             i = end
@@ -506,19 +506,6 @@ cdef list _after_head(Packed self):
     return pieces
 
 
-cdef int _write_between(Packed self, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t end, char* out) except -1:
-    """Write the bytes of `head` from `start` to `stop`, and what is lent among them."""
-    cdef const char* own = PyBytes_AS_STRING(self.head)
-    cdef Py_ssize_t i
-    for i in range(first, end):
-        memcpy(out, own + start, <Py_ssize_t> self.lent[i].at - start)
-        out += <Py_ssize_t> self.lent[i].at - start
-        start = <Py_ssize_t> self.lent[i].at
-        out = lent_write(self.lent[i].owner, out)
-    memcpy(out, own + start, stop - start)
-    return 0
-
-
 cdef int _write_head(Packed self, char* out) except -1:
     cdef const char* own = PyBytes_AS_STRING(self.head)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head)
@@ -526,9 +513,9 @@ cdef int _write_head(Packed self, char* out) except -1:
         memcpy(out, own, size)
     elif self.head_size >= NOGIL_MIN:
         with nogil:
-            write_with_lent(out, own, size, self.lent, self.lent_count)
+            write_with_lent(out, own, 0, size, self.lent, self.lent_count)
     else:
-        write_with_lent(out, own, size, self.lent, self.lent_count)
+        write_with_lent(out, own, 0, size, self.lent, self.lent_count)
     return 0
 
 

@@ -177,7 +177,7 @@ cdef inline int _append_strings(RowBlock self, int column, Buffer* offsets, Buff
     out = buffer_extend(&self.contents[column], content.size + lent_size)
     if out == NULL:
         raise MemoryError()
-    write_with_lent(out, content.data, content.size, <const Lent*> lent.data, <Py_ssize_t> (lent.size // sizeof(Lent)))
+    write_with_lent(out, content.data, 0, content.size, <const Lent*> lent.data, <Py_ssize_t> (lent.size // sizeof(Lent)))
     out = buffer_extend(&self.values[column], count * (8 if self.large else 4))
     if out == NULL:
         raise MemoryError()

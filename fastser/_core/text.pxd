@@ -152,8 +152,6 @@ cdef inline Py_ssize_t utf8_size(PyObject* o) noexcept nogil:
 
 cdef inline char* lent_write(PyObject* owner, char* to) noexcept nogil:
     """Write what is lent; its end."""
-    if owner == NULL:
-        return to
     if fastser_type(owner) == fastser_bytes_type:
         memcpy(to, fastser_bytes_data(owner), fastser_bytes_size(owner))
         return to + fastser_bytes_size(owner)
@@ -161,15 +159,14 @@ cdef inline char* lent_write(PyObject* owner, char* to) noexcept nogil:
 
 
 cdef inline Py_ssize_t lent_size(PyObject* owner) noexcept nogil:
-    if owner == NULL:
-        return 0
     return fastser_bytes_size(owner) if fastser_type(owner) == fastser_bytes_type else utf8_size(owner)
 
 
-cdef inline char* write_with_lent(char* to, const char* own, size_t size, const Lent* lent, Py_ssize_t count) noexcept nogil:
-    """Write a column's own bytes, and between them what is lent; their end."""
+cdef inline char* write_with_lent(
+    char* to, const char* own, size_t done, size_t size, const Lent* lent, Py_ssize_t count,
+) noexcept nogil:
+    """Write own bytes, from the first ``done`` on up to ``size``, and between them what is lent; their end."""
     cdef Py_ssize_t i
-    cdef size_t done = 0
     for i in range(count):
         if lent[i].at > done:
             memcpy(to, own + done, lent[i].at - done)

@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -45,32 +45,29 @@ _IN_CALL = re.compile(r"(?<=at )\$(?:\[0\]|\[1\]\[(\d+)\]\[(\d+)\]|\[2\](?:\.(\w
 
 def carry_call(fn: Any, calls: "list[tuple[Any, ...]]", kwargs: "dict[str, Any] | None") -> Packed:
     """A task: many calls, or one with `kwargs`. What is wrong with an argument is told as the caller knows it."""
-    try:
+    with _told(partial(_IN_CALL.sub, partial(_as_argument, of_many=kwargs is None), count=1)):
         return carry((fn, calls, kwargs))
-    except errors.FastserError as error:
-        text = _IN_CALL.sub(partial(_as_argument, of_many=kwargs is None), str(error), count=1)
-        error.args = (text, *error.args[1:])
-        raise
 
 
 def carry_function(fn: Any) -> Packed:
     """What many tasks call, on its own."""
-    with _root_named("fn"):
+    with _told(lambda text: text.replace("at $", "at fn", 1)):
         return carry(fn)
 
 
 def carry_result(value: Any) -> Packed:
     """What a task returned."""
-    with _root_named("result"):
+    with _told(lambda text: text.replace("at $", "at result", 1)):
         return carry(value, ANSWER)
 
 
 @contextmanager
-def _root_named(name: str) -> Iterator[None]:
+def _told(change: Callable[[str], str]) -> Iterator[None]:
+    """Change the text of an error, which tells places in what is carried, to what its user knows."""
     try:
         yield
     except errors.FastserError as error:
-        error.args = (str(error).replace("at $", f"at {name}", 1), *error.args[1:])
+        error.args = (change(str(error)), *error.args[1:])
         raise
 
 
