@@ -581,6 +581,10 @@ def store_not_found(name: str) -> StoreNotFoundError:
     return StoreNotFoundError(f"there is no object store named {name!r}: expected one made by ObjectStore.create and not closed yet")
 
 
+def no_store_in(path: str) -> StoreError:
+    return StoreError(f"expected {path} to be an object store, found what no store of this version of fastser has in it")
+
+
 def store_exists(name: str) -> StoreExistsError:
     return StoreExistsError(f"an object store named {name!r} is in use: attach to it, or choose another name")
 

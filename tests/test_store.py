@@ -1289,3 +1289,57 @@ def test_the_command_line_removes_what_is_half_made(name, place):
     (place / "making").touch()
     assert command("rm", name) == (0, "", "")
     assert not place.exists()
+
+
+def test_the_command_line_lists_no_names_that_a_terminal_would_obey(name):
+    """Anybody may make them in shared memory."""
+    prefix = os.fsencode(directories.ROOT) + b"/fastser-%d-" % os.geteuid()
+    strange = [prefix + text + name.encode() for text in (b"\x1b[31m", b"\xff\xfe", b"a\n", b"a ")]
+    try:
+        for path in strange:
+            os.mkdir(path, 0o700)
+        with fastser.ObjectStore.create(name):
+            code, text, error = command("ls")
+            assert (code, error) == (0, "") and name in text
+            assert {line.split(" ")[0] for line in text.splitlines()} == {"STORE", *directories.stores()}
+        assert all(map(os.path.isdir, strange))  # and they are no stores that killed processes left
+    finally:
+        for path in strange:
+            os.rmdir(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda info, folder: [info],
+        lambda info, folder: 5,
+        lambda info, folder: {},
+        lambda info, folder: {**info, "capacity": "1"},
+        lambda info, folder: {**info, "more": None},
+        lambda info, folder: {**info, "spill": 3},
+        lambda info, folder: {**info, "spill": folder},
+    ],
+)
+def test_what_is_no_store_is_told_and_removed(name, place, tmp_path, change):
+    """It keeps no other store from being made, and nothing that it names is touched."""
+    (tmp_path / "mine").touch()
+    tmp_path.chmod(0o700)
+    info = {"id": "0" * 32, "capacity": 1, "spill": None, "owner": os.getpid(), "created": 0.0}
+    place.mkdir(mode=0o700)
+    (place / "store").write_bytes(fastser.dumps(change(info, str(tmp_path))))
+    with pytest.raises(fastser.StoreError, match=f"expected {place} to be an object store, found what no store"):
+        fastser.ObjectStore.attach(name)
+    code, text, _ = command("ls")
+    assert code == 0 and re.search(rf"^{name} +expected {place} to be an object store", text, re.MULTILINE)
+    fastser.ObjectStore.create().close()
+    assert not place.exists()
+    assert (tmp_path / "mine").exists()
+
+
+def test_attaching_to_what_is_being_removed(name, place):
+    with fastser.ObjectStore.create(name):
+        (place / "account").rename(place / "gone")
+        with pytest.raises(fastser.StoreNotFoundError, match=f"there is no object store named '{name}'"):
+            fastser.ObjectStore.attach(name)
+        assert re.search(rf"^{name} +there is no object store named", command("ls")[1], re.MULTILINE)
+        (place / "gone").rename(place / "account")

@@ -52,7 +52,10 @@ class Account:
             os.close(self._fd)
 
     def _open(self) -> int:
-        return os.open("account", OPEN, dir_fd=self._directory.fd)
+        try:
+            return os.open("account", OPEN, dir_fd=self._directory.fd)
+        except FileNotFoundError:  # it is being removed
+            raise errors.store_not_found(self._directory.name) from None
 
     def after_fork(self) -> None:
         """In the child: locks of its own."""

@@ -17,6 +17,7 @@ from fastser._core.loads import loads
 from fastser._core.shared import AVAILABLE, lock, unlock
 from fastser.store.claims import Claim, is_held
 from fastser.store.files import NO_LINK, directory_flags, discard, is_full, names
+from fastser.store.reference import is_valid
 
 ROOT = "/dev/shm"
 # The life of an object: new while it is written, sealed while it can be read, free when it was deleted and its memory waits for another.
@@ -34,6 +35,9 @@ class Info(TypedDict):
     spill: str | None  # the directory of its spilled objects
     owner: int  # the process that created it
     created: float
+
+
+_INFO = {"id": str, "capacity": int, "owner": int, "created": float}
 
 
 class Directory:
@@ -176,14 +180,19 @@ class Directory:
 
     def _read_info(self, name: str) -> Info:
         with open(name, "rb", opener=self._opener) as file:
-            return cast(Info, loads(file.read(), safe=True))
+            frame = file.read()
+        with suppress(errors.FastserError):
+            info = loads(frame, safe=True)
+            if _is_info(info):
+                return cast(Info, info)
+        raise errors.no_store_in(self.path)
 
     def _opener(self, name: str, flags: int) -> int:
         return os.open(name, flags | NO_LINK, 0o600, dir_fd=self.fd)
 
     def _clear(self) -> None:
         for name in ("store", "making"):  # first, so that nobody attaches any more
-            with suppress(FileNotFoundError, errors.DecodeError, errors.StorePermissionError):
+            with suppress(FileNotFoundError, errors.StoreError):  # not complete, or not to be touched
                 spill = self._read_info(name)["spill"]
                 if spill is not None:
                     self._remove_folder(spill)
@@ -211,6 +220,19 @@ class Directory:
                     raise
 
 
+def _is_info(found: object) -> bool:
+    """Whether this is what `ObjectStore.create` writes. What is removed depends on it."""
+    if type(found) is not dict or {name: type(value) for name, value in found.items() if name != "spill"} != _INFO:
+        return False
+    spill = found.get("spill", 0)
+    return spill is None or (type(spill) is str and os.path.basename(spill) == spill_name(found["id"]))
+
+
+def spill_name(store_id: str) -> str:
+    """What the directory of a store's spilled objects is called."""
+    return f"fastser-{store_id}"
+
+
 def _make(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
@@ -228,9 +250,10 @@ def sweep() -> None:
 
 
 def stores() -> list[str]:
-    """The names of this user's stores."""
+    """The names of this user's stores, and of what stands in the place of one. What no store can be called is none."""
     prefix = os.path.basename(_path(""))
-    return sorted(entry.name[len(prefix) :] for entry in os.scandir(ROOT) if entry.name.startswith(prefix))
+    found = (name[len(prefix) :] for name in os.listdir(ROOT) if name.startswith(prefix))
+    return sorted(filter(is_valid, found))
 
 
 def _path(name: str) -> str:

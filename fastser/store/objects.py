@@ -18,7 +18,7 @@ from fastser._core.packed import HEADER_SIZE, Packed, frame_length
 from fastser._core.shared import fetch, lock
 from fastser.store.account import Account
 from fastser.store.claims import Claim, is_held
-from fastser.store.directory import ROOT, Directory, sweep
+from fastser.store.directory import ROOT, Directory, spill_name, sweep
 from fastser.store.files import OPEN, names, remove
 from fastser.store.reference import ObjectRef, check_store_name, name_of_key, new_name, new_store_id
 from fastser.store.segments import Segments
@@ -609,4 +609,4 @@ def _shared_memory() -> int:
 def _spill_path(folder: str, store_id: str) -> str:
     if not os.path.isdir(folder):
         raise errors.no_spill_directory(folder)
-    return os.path.join(os.path.abspath(folder), f"fastser-{store_id}")
+    return os.path.join(os.path.abspath(folder), spill_name(store_id))

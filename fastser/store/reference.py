@@ -14,7 +14,6 @@ _KEY_PREFIX = "key-"
 _LIMIT = NAME_LIMIT - len(_KEY_PREFIX)
 
 
-
 @dataclass(frozen=True, order=True, slots=True)
 class ObjectRef:
     """A reference to an object in a store: what to give to another process instead of the object.
@@ -65,21 +64,22 @@ def new_name() -> str:
 
 def is_key(name: str) -> bool:
     """Whether an object of this name was put with a key."""
-    return name.startswith(_KEY_PREFIX) and _valid(name[len(_KEY_PREFIX) :])
+    return name.startswith(_KEY_PREFIX) and is_valid(name[len(_KEY_PREFIX) :])
 
 
 def name_of_key(key: object) -> str:
     """The name of the object with this key."""
-    if not _valid(key):
+    if not is_valid(key):
         raise errors.bad_store_name("a key", _LIMIT, key)
     return f"{_KEY_PREFIX}{key}"
 
 
 def check_store_name(name: object) -> str:
-    if not _valid(name):
+    if not is_valid(name):
         raise errors.bad_store_name("the name of a store", _LIMIT, name)
     return str(name)
 
 
-def _valid(name: object) -> bool:
+def is_valid(name: object) -> bool:
+    """Whether a store, or a key, may be called that."""
     return isinstance(name, str) and len(name) <= _LIMIT and _NAME.fullmatch(name) is not None
