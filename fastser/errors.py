@@ -623,7 +623,7 @@ def forked_with_threads(count: int) -> str:
 
 
 def memory_full(path: str, needed: int) -> StoreFullError:
-    return StoreFullError(f"{path} is full: {needed} bytes are needed")
+    return StoreFullError(f"{path} is full: {needed} bytes are needed (ulimit -f is a limit too)")
 
 
 def put_timed_out(ref: object, timeout: float | None) -> StoreTimeoutError:

@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -356,6 +357,24 @@ def test_what_the_store_has_no_room_for_goes_through_the_pipe(use):
             assert warning.filename == __file__
         assert executor.submit(np.sum, np.ones(LARGE)).result() == LARGE
         assert store.refs() == []
+
+
+def test_what_a_process_may_not_write_goes_through_the_pipe(store):
+    """A limit for the length of files counts in shared memory, too."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(fastser.StoreFullError, match=r"^/dev/shm is full: 80\d+ bytes are needed \(ulimit -f is a limit too\)$"):
+            store.put(np.ones(10**6))
+        with fastser.Executor(1, context("fork"), store=store) as executor:
+            with pytest.warns(RuntimeWarning, match="through a pipe"):
+                assert executor.submit(np.sum, np.ones(10**6)).result() == 10**6
+                assert executor.submit(np.ones, 10**6).result().sum() == 10**6
+            assert executor.submit(np.sum, np.ones(LARGE)).result() == LARGE
+        stats = store.stats()
+        assert (stats.objects, stats.used - stats.free, stats.being_put) == ((), 0, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 LOCK = threading.Lock()

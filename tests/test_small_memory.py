@@ -84,4 +84,4 @@ def test_no_room_for_a_store_at_all(tmp_path):
             print(error)
         print(os.listdir("/dev/shm"))
     """
-    assert run(code, tmp_path, "1m").startswith("/dev/shm is full: 4096 bytes are needed\n['full']\n")
+    assert run(code, tmp_path, "1m").startswith("/dev/shm is full: 4096 bytes are needed (ulimit -f is a limit too)\n['full']\n")

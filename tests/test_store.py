@@ -1119,7 +1119,7 @@ def test_full_shared_memory_is_an_error_and_no_signal(tmp_path):
     try:
         done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert len(re.findall(r"is full: 800\d+ bytes are needed\n", done.stdout)) == 3
+        assert len(re.findall(r"is full: 800\d+ bytes are needed \(ulimit -f is a limit too\)\n", done.stdout)) == 3
         assert done.stdout.endswith("full\n")
         assert os.listdir(tmp_path) == []
     finally:

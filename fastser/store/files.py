@@ -85,4 +85,5 @@ def _some(pieces: Iterator[memoryview]) -> Iterator[memoryview]:
 
 
 def is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Whether there is no room for a file: in its file system, for this user, or by what this process may write (`ulimit -f`)."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

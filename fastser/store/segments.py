@@ -207,13 +207,17 @@ class Segments:
     def _create(self, name: str, size: int) -> Segment:
         account = self._account
         account.add(size)
+        fd = None
         try:
             fd = os.open(name, CREATE, 0o600, dir_fd=self._directory.new)
-        except OSError as error:  # no inode is left
+            lock(fd, exclusive=False)
+            os.ftruncate(fd, size)  # before a page is reserved, so that it counts
+        except BaseException as error:  # no inode is left, or the process may write no such file
+            if fd is not None:
+                os.close(fd)
+                remove(self._directory.new, name)
             account.remove(size)
             raise errors.memory_full(ROOT, size) if is_full(error) else error
-        lock(fd, exclusive=False)
-        os.ftruncate(fd, size)  # before a page is reserved, so that it counts
         return self._opened(Segment(name, fd, recycled=False))
 
     def _recycle(self, name: str, size: int) -> Segment | None:
