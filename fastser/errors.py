@@ -690,8 +690,8 @@ def executor_is_down() -> RuntimeError:
     return RuntimeError("cannot schedule new futures after shutdown")
 
 
-def bad_chunksize(found: object) -> ValueError:
-    return ValueError(f"chunksize must be an int of at least 1, not {reprlib.repr(found)}")
+def bad_count(name: str, found: object) -> ValueError:
+    return ValueError(f"{name} must be an int of at least 1, not {reprlib.repr(found)}")
 
 
 def cannot_send(error: BaseException, reason: Exception) -> EncodeError:

@@ -454,10 +454,16 @@ def test_map_in_time(own, tmp_path):
     assert len(set(own.map(wait_for, [tmp_path / "go"] * 3, timeout=30))) == 1
 
 
-@pytest.mark.parametrize("chunksize", [0, -1])
-def test_sizes_of_chunks(executor, chunksize):
-    with pytest.raises(ValueError, match="chunksize"):
-        executor.map(same, [1], chunksize=chunksize)
+@pytest.mark.parametrize("name", ["chunksize", "buffersize"])
+def test_sizes_of_chunks_and_buffers(executor, name):
+    """As the standard pool has it: what is no number is a TypeError, and what is too small a ValueError."""
+    for found in (0, -1, np.int64(0)):
+        with pytest.raises(ValueError, match=f"^{name} must be an int of at least 1, not {re.escape(repr(found))}$"):
+            executor.map(same, [1], **{name: found})
+    for found in (1.5, "2"):
+        with pytest.raises(TypeError, match=f"^{name} must be an int, not {found!r}$"):
+            executor.map(same, [1], **{name: found})
+    assert list(executor.map(same, [1, 2, 3], **{name: np.int64(2)})) == [1, 2, 3]
 
 
 # --- exceptions --------------------------------------------------------------------------------------------------------

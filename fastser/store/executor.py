@@ -132,10 +132,9 @@ class Executor(concurrent.futures.Executor):
             So many tasks are submitted before their results are asked for, and one more with each result, so that endless iterables
             do; all at once by default.
         """
-        if chunksize < 1:
-            raise errors.bad_chunksize(chunksize)
-        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-            raise errors.bad_option("buffersize", "a positive int or None", buffersize)
+        _check_count("chunksize", chunksize)
+        if buffersize is not None:
+            _check_count("buffersize", buffersize)
         self._check_is_open()
         calls = zip(*iterables)
         if buffersize is not None:  # what is submitted later puts a large function again, if no task has it any more
@@ -256,6 +255,13 @@ class _Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     def set_exception(self, exception: BaseException | None) -> None:
         super().set_exception(exception.original if isinstance(exception, OnItsWay) else exception)
+
+
+def _check_count(name: str, found: object) -> None:
+    if not hasattr(type(found), "__index__"):
+        raise errors.bad_option(name, "an int", found)
+    if found < 1:  # type: ignore[operator]
+        raise errors.bad_count(name, found)
 
 
 def _results(
