@@ -8,7 +8,7 @@ looked at once. No recursion: the objects that need explaining are those that we
 import datetime
 import itertools
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate, numpy_classes
-from fastser._core.alike import Seen, columns, leaf_classes, one_class, places_by_index
+from fastser._core.alike import PlacesByIndex, Seen, columns, leaves_by_class, one_class
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dtypes import describe
 from fastser._core.dumps import pack
@@ -203,7 +203,7 @@ class _Pile:
         self.level = level
         self.made = made  # in how many objects whose parts reducers or hooks make
         self.objects: list[Any] = []
-        self.places: list[Place] = []  # of leaves, that of the first
+        self.places: list[Place] | PlacesByIndex = []  # of leaves, that of the first
 
 
 class _Group:
@@ -212,10 +212,11 @@ class _Group:
     def __init__(self, node: Explanation) -> None:
         self.node = node
         self.objects: list[Any] = []
-        self.places: list[Place] = []
+        self.places: list[Place] | PlacesByIndex = []
         self.walks: Any = []  # of what has parts: a list, or what makes one after the other
         self.measured = True
         self.fields: list[dict[str, Any]] | None = None  # of instances that have no slots
+        self.columns: tuple[tuple[str, ...], list[list[Any]]] | None = None  # names and values: of named tuples, and of slots alone
 
 
 class _Sorter:
@@ -260,7 +261,7 @@ class _Sorter:
             pile.places.append((place, word, argument))
         pile.objects.append(part)
 
-    def add_records(self, records: list[Any], places: list[Place], named: bool) -> bool:
+    def add_records(self, records: list[Any], places: Sequence[Place], named: bool) -> bool:
         """All mappings of a node, or the fields of all its instances, at once, if they have the same few texts as keys, and under
         each of these leaves of one class. `named`: whether the keys stand in the frame for the wholes."""
         found = columns(records, _STEPS_LIMIT - len(self.steps), _LEAVES)
@@ -275,21 +276,36 @@ class _Sorter:
             pile.objects = column
         return True
 
-    def add_sequences(self, wholes: list[Any], word: Word, places: list[Place]) -> bool:
+    def add_columns(self, names: tuple[str, ...], columns: list[list[Any]], places: Sequence[Place]) -> bool:
+        """The fields of all instances of a node at once, if all that they hold are leaves."""
+        if len(names) > _STEPS_LIMIT - len(self.steps) or not self.steps.isdisjoint(names):
+            return False
+        found = [leaves_by_class(column, _LEAVES) for column in columns]
+        if None in found:
+            return False
+        firsts = [(at, j, cls) for j, classes in enumerate(found) for cls, (_, at) in classes.items()]
+        for at, j, cls in sorted(firsts):  # in the order in which they are met
+            first = columns[j][at]
+            pile = self.piles[names[j], cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
+            pile.places.append((places[at], locate.attribute, names[j]))
+            pile.objects = found[j][cls][0]
+        self.steps.update(names)
+        return True
+
+    def add_sequences(self, wholes: list[Any], word: Word, places: Sequence[Place]) -> bool:
         """All sequences of a node at once, if all that they hold are leaves."""
         items = list(itertools.chain.from_iterable(wholes))
-        if (classes := leaf_classes(items, _LEAVES)) is None:
+        if (found := leaves_by_class(items, _LEAVES)) is None:
             return False
         self.lengths += map(len, wholes)
-        for cls in classes:
-            at = next(i for i, item in enumerate(items) if id(type(item)) == cls)
+        for cls, (alike, at) in found.items():
             first, whole = items[at], 0
             while at >= self.lengths[whole]:
                 at -= self.lengths[whole]
                 whole += 1
             pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
             pile.places.append((places[whole], word, first if word is locate.member else at))
-            pile.objects = items if len(classes) == 1 else [item for item in items if id(type(item)) == cls]
+            pile.objects = alike
         return True
 
     def add_alike(self, items: list[Any], word: Word, place: Place, level: int) -> bool:
@@ -299,8 +315,11 @@ class _Sorter:
             return False
         if (pile := self.piles.get((word, id(cls), False))) is None:
             pile = self.piles[word, id(cls), False] = _Pile(self.node, cls, level, self.made, leaf=False)
+        if word is locate.index and not pile.objects:
+            pile.places = PlacesByIndex(place, word, len(items))
+        else:
+            pile.places.extend((place, word, argument) for argument in (items if word is locate.member else range(len(items))))
         pile.objects += items
-        pile.places += [(place, word, item) for item in items] if word is locate.member else places_by_index(place, word, len(items))
         return True
 
     def add_leaves(self, items: list[Any], word: Word, place: Place) -> bool:
@@ -432,9 +451,13 @@ class _Walk:
         group.node.count = len(pile.objects)
         group.objects, group.places = pile.objects, pile.places
         group.walks = map(self.parts.of, pile.objects)
-        if kind == "FIELDS" and plan.has_dict and not plan.slots:
-            with suppress(Exception):  # what raises has no parts
+        with suppress(Exception):  # what raises has no parts
+            if kind == "FIELDS" and plan.has_dict and not plan.slots:
                 group.fields = [object.__getattribute__(obj, "__dict__") for obj in pile.objects]
+            elif kind == "FIELDS" and not plan.has_dict:
+                group.columns = tuple(name for name, _ in plan.slots), [list(map(slot.__get__, pile.objects)) for _, slot in plan.slots]
+            elif kind == "ROWS" and set(map(tuple.__len__, pile.objects)) == {len(pile.cls._fields)}:
+                group.columns = pile.cls._fields, list(map(list, zip(*map(tuple.__iter__, pile.objects))))
         return group
 
     def add_maker(self, sorter: _Sorter, made_by: Any, argument: Any, place: Place, level: int) -> None:
@@ -449,9 +472,11 @@ class _Walk:
 
     def add_fields(self, sorter: _Sorter, cls: type, group: _Group, level: int) -> bool:
         """The fields of all instances of a node at once."""
-        if group.fields is None:
+        if group.columns is None and group.fields is None:
             return False
         self.add_maker(sorter, cls, "class", group.places[0], level)
+        if group.fields is None:
+            return sorter.add_columns(*group.columns, group.places)
         return sorter.add_records(group.fields, group.places, named=False)
 
     def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
@@ -588,7 +613,7 @@ class _Walk:
         with suppress(Exception):
             group.node.nbytes += self.size(group.objects)
             return
-        for obj, place in zip(group.objects, group.places + group.places[:1] * (len(group.objects) - len(group.places))):
+        for obj, place in zip(group.objects, itertools.chain(group.places, itertools.repeat(group.places[0]))):
             try:
                 group.node.nbytes += self.size([obj])
             except Exception as error:

@@ -277,4 +277,4 @@ def test_deeper_than_what_is_looked_through_at_once():
         plain, holding = [1, [2]], [lock]
         for _ in range(depth):
             plain, holding = [plain, 1], [plain, holding]
-        assert refused(fastser.dumps, [plain, [plain], holding], lock) == "$[2]" + "[1]" * depth + "[0]"
+        assert locate([plain, [plain], holding], lock) == "$[2]" + "[1]" * depth + "[0]"

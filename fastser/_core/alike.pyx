@@ -69,25 +69,54 @@ def columns(list records not None, Py_ssize_t most, frozenset leaves not None):
     return names, found
 
 
-def leaf_classes(list items not None, frozenset leaves not None):
-    """The addresses of the classes of items, in the order in which they come, if all are among ``leaves``; else None."""
+def leaves_by_class(list items not None, frozenset leaves not None):
+    """The items of each class, and where the first of these is; None if the class of any is not among ``leaves``, addresses of classes."""
     cdef PyObject** at = fastser_list_items(<PyObject*> items)
     cdef PyObject* t = NULL
     cdef dict found = {}
-    cdef Py_ssize_t i
-    for i in range(len(items)):
+    cdef list alike = None
+    cdef Py_ssize_t i, n = len(items)
+    for i in range(n):
         if fastser_type(at[i]) != t:
             t = fastser_type(at[i])
-            if <size_t> t not in leaves:
-                return None
-            found[<size_t> t] = None
-    return list(found)
+            entry = found.get(<size_t> t)
+            if entry is None:
+                if <size_t> t not in leaves:
+                    return None
+                entry = found[<size_t> t] = ([], i)
+            alike = (<tuple> entry)[0]
+        alike.append(<object> at[i])
+    return found
 
 
-def places_by_index(place, word, Py_ssize_t n):
-    """The places of the items of a sequence."""
-    cdef Py_ssize_t i
-    return [(place, word, i) for i in range(n)]
+cdef class PlacesByIndex:
+    """The places of the items of a sequence; each is made when it is first asked for, and stays the same."""
+
+    cdef object place
+    cdef object word
+    cdef list made
+
+    def __init__(self, place, word, Py_ssize_t n):
+        self.place = place
+        self.word = word
+        self.made = [None] * n
+
+    def __len__(self):
+        return len(self.made)
+
+    def __getitem__(self, Py_ssize_t i):
+        if not 0 <= i < len(self.made):
+            raise IndexError(i)
+        if self.made[i] is None:
+            self.made[i] = self.place, self.word, i
+        return self.made[i]
+
+    def append(self, place):
+        """Add a place of something else."""
+        self.made.append(place)
+
+    def extend(self, places):
+        self.made.extend(places)
 
 
 cdef class Seen:
@@ -136,7 +165,7 @@ cdef class Seen:
         self.places.append(place)
         self.count += 1
 
-    def note_all(self, list objects not None, list places not None):
+    def note_all(self, list objects not None, places not None):
         """Note where objects are, if all are new and different; else nothing. Whether it was done. The lists are kept."""
         cdef Py_ssize_t i, j, n = len(objects)
         cdef MemoEntry* entry

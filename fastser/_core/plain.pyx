@@ -5,7 +5,9 @@ Most of what is packed is such. A search in Python looks at the rest alone; no c
 """
 
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
+from libc.string cimport memset
 
 from fastser._core.arrays cimport fastser_array_descr, fastser_array_type, fastser_descr_type_num
 from fastser._core.capi cimport *
@@ -18,6 +20,7 @@ from fastser import fallback as _fallback
 cnp.import_array()
 
 cdef enum:
+    CACHED = 32    # classes whose way is known without a look into a dict
     FEW = 32       # items: looking at them again costs no more than noting that they were looked at
     LEVELS = 16    # of containers within each other that are looked through at once
     LEAVES = -1    # instead of a level: nothing but values
@@ -90,7 +93,8 @@ cdef class Plain:
     cdef PyObject* target
     cdef PyObject* near
     cdef PyObject* wanted
-    cdef PyObject* leaf
+    cdef PyObject* cached[CACHED]
+    cdef PyObject* ways[CACHED]    # what is learned of them; NULL for nothing
     cdef bint cyclic
     cdef dict learned
     cdef Answers answers
@@ -135,11 +139,13 @@ cdef class Plain:
     def learn(self, cls, slots, bint has_dict, bint is_row):
         """Instances of this class may be passed over, now that the class was looked at: they are these fields, or the items of a tuple."""
         self.learned[<size_t> <PyObject*> cls] = slots, has_dict, is_row
+        memset(self.cached, 0, sizeof(self.cached))
 
     def learn_answered(self, cls):
         """Objects of this class are what their reducers or hooks returned."""
         if self.answers is not None:
             self.learned[<size_t> <PyObject*> cls] = ()
+            memset(self.cached, 0, sizeof(self.cached))
 
     def begin(self, o):
         self.entry(<PyObject*> o).value = BEGUN
@@ -191,26 +197,32 @@ cdef class Plain:
     cdef int passes(self, PyObject* o, int levels) except -1:
         """Whether there is nothing to look at in an object, nor is it itself."""
         cdef PyObject* t = fastser_type(o)
+        cdef PyObject* way
         cdef object fields = None
         if o == self.target or t == self.wanted:
             return 0
-        if (t == fastser_str_type or t == fastser_int_type or t == fastser_float_type or t == fastser_none_type or t == fastser_bool_type
-                or t == self.leaf):
+        if (t == fastser_str_type or t == fastser_int_type or t == fastser_float_type or t == fastser_none_type or t == fastser_bool_type):
             return 1
         if not (t == fastser_list_type or t == fastser_tuple_type or t == fastser_set_type or t == fastser_frozenset_type or is_mapping(t)):
-            if <size_t> t in self.leaves:
-                self.leaf = t
+            way = self.way_of(t)
+            if way == <PyObject*> self.leaves or (t == fastser_array_type and is_plain_array(o)):
                 return 1
-            if t == fastser_array_type and is_plain_array(o):
-                return 1
-            fields = self.learned.get(<size_t> t)
-            if fields is None:
+            if way == NULL:
                 return fastser_refcount(o) > 1 and self.is_behind(self.entry(o).value)
             if fastser_type(t) == self.wanted:
                 return 0
+            fields = <object> way
         if levels == LEAVES:
             return 0
         return self.is_empty(o, t, fields, levels)
+
+    cdef PyObject* way_of(self, PyObject* t) except? NULL:
+        """What is learned of a class, `leaves` where it is one of these, NULL for nothing. Borrowed."""
+        cdef size_t at = (<size_t> t >> 5) % CACHED
+        if self.cached[at] != t:
+            self.ways[at] = <PyObject*> self.leaves if <size_t> t in self.leaves else PyDict_GetItem(self.learned, <size_t> t)
+            self.cached[at] = t
+        return self.ways[at]
 
     cdef bint is_behind(self, Py_ssize_t state) noexcept:
         """Whether there is nothing to look at in what was met."""
