@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate, numpy_classes
-from fastser._core.alike import PlacesByIndex, Seen, columns, leaves_by_class, one_class
+from fastser._core.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dtypes import describe
 from fastser._core.dumps import pack
@@ -280,60 +280,48 @@ class _Sorter:
         """The fields of all instances of a node at once, if all that they hold are leaves."""
         if len(names) > _STEPS_LIMIT - len(self.steps) or not self.steps.isdisjoint(names):
             return False
-        found = [leaves_by_class(column, _LEAVES) for column in columns]
-        if None in found:
-            return False
-        firsts = [(at, j, cls) for j, classes in enumerate(found) for cls, (_, at) in classes.items()]
-        for at, j, cls in sorted(firsts):  # in the order in which they are met
-            first = columns[j][at]
-            pile = self.piles[names[j], cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
+        firsts = []
+        for j, column in enumerate(columns):
+            if (found := leaves_by_class(column, _LEAVES, _TIMES)) is None:
+                return False
+            firsts += [(at, j, alike) for _, alike, (at,) in found]
+        for at, j, alike in sorted(firsts, key=lambda first: first[:2]):  # in the order in which they are met
+            cls = type(alike[0])
+            pile = self.piles[names[j], id(cls), True] = _Pile(self.node, cls, 0, self.made, leaf=True)
             pile.places.append((places[at], locate.attribute, names[j]))
-            pile.objects = found[j][cls][0]
+            pile.objects = alike
         self.steps.update(names)
         return True
 
     def add_sequences(self, wholes: list[Any], word: Word, places: Sequence[Place]) -> bool:
         """All sequences of a node at once, if all that they hold are leaves."""
         items = list(itertools.chain.from_iterable(wholes))
-        if (found := leaves_by_class(items, _LEAVES)) is None:
+        if (found := leaves_by_class(items, _LEAVES, _TIMES)) is None:
             return False
         self.lengths += map(len, wholes)
-        for cls, (alike, at) in found.items():
+        for _, alike, (at,) in found:
             first, whole = items[at], 0
             while at >= self.lengths[whole]:
                 at -= self.lengths[whole]
                 whole += 1
-            pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
+            pile = self.piles[word, id(type(first)), True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
             pile.places.append((places[whole], word, first if word is locate.member else at))
             pile.objects = alike
         return True
 
-    def add_alike(self, items: list[Any], word: Word, place: Place, level: int) -> bool:
-        """The items of a sequence, if all are of one class, and none is a leaf."""
-        cls = one_class(items) if items else None
-        if cls is None or id(cls) in _LEAVES or id(cls) in _TIMES:
-            return False
-        if (pile := self.piles.get((word, id(cls), False))) is None:
-            pile = self.piles[word, id(cls), False] = _Pile(self.node, cls, level, self.made, leaf=False)
-        if word is locate.index and not pile.objects:
-            pile.places = PlacesByIndex(place, word, len(items))
-        else:
-            pile.places.extend((place, word, argument) for argument in (items if word is locate.member else range(len(items))))
-        pile.objects += items
-        return True
-
-    def add_leaves(self, items: list[Any], word: Word, place: Place) -> bool:
-        """The items of a sequence, if all are leaves: that is most of what there is."""
-        types = dict.fromkeys(map(id, map(type, items)))
-        if not types.keys() <= _LEAVES:
-            return False
-        for cls in types:
-            if (pile := self.piles.get((word, cls, True))) is None:
-                i, first = next((i, item) for i, item in enumerate(items) if id(type(item)) == cls)
-                pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
-                pile.places.append((place, word, first if word is locate.member else i))
-            pile.objects += items if len(types) == 1 else [item for item in items if id(type(item)) == cls]
-        return True
+    def add_items(self, items: list[Any], word: Word, place: Place, level: int) -> None:
+        """The items of a sequence."""
+        for leaf, alike, indices in by_class(items, _LEAVES, _TIMES):
+            key = word, id(type(alike[0])), leaf
+            if (pile := self.piles.get(key)) is None:
+                pile = self.piles[key] = _Pile(self.node, type(alike[0]), level, self.made, leaf)
+                if leaf:
+                    pile.places.append((place, word, alike[0] if word is locate.member else indices[0]))
+            if not leaf and not pile.objects and word is locate.index and len(alike) == len(items):
+                pile.places = PlacesByIndex(place, word, len(items))
+            elif not leaf:
+                pile.places.extend([(place, word, argument) for argument in (alike if word is locate.member else indices)])
+            pile.objects += alike
 
 
 class _Walk:
@@ -450,7 +438,7 @@ class _Walk:
         group = _Group(self.node(pile, pile.objects[0], pile.places[0], kind, reason))
         group.node.count = len(pile.objects)
         group.objects, group.places = pile.objects, pile.places
-        group.walks = map(self.parts.of, pile.objects)
+        group.walks = itertools.repeat(iter(())) if id(pile.cls) in _SEQUENCES else map(self.parts.of, pile.objects)
         with suppress(Exception):  # what raises has no parts
             if kind == "FIELDS" and plan.has_dict and not plan.slots:
                 group.fields = [object.__getattribute__(obj, "__dict__") for obj in pile.objects]
@@ -519,9 +507,8 @@ class _Walk:
         for obj, place, walk in () if at_once else zip(group.objects, group.places, group.walks):
             if id(cls) in _SEQUENCES:
                 sorter.lengths.append(len(obj))
-                items = list(obj)
-                if sorter.add_alike(items, word, place, level) or sorter.add_leaves(items, word, place):
-                    continue
+                sorter.add_items(list(obj), word, place, level)
+                continue
             elif id(cls) in _TIMES:
                 sorter.content.append(obj.replace(tzinfo=None))
             keyed = id(cls) not in _MAPPINGS or len(obj) <= _STEPS_LIMIT

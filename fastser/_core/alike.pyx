@@ -9,17 +9,6 @@ from fastser._core.memo cimport Memo, MemoEntry, memo_entry, memo_release
 from bisect import bisect_right as _bisect_right
 
 
-def one_class(list items not None):
-    """The class of all items of a list that is not empty, or None."""
-    cdef PyObject** at = fastser_list_items(<PyObject*> items)
-    cdef PyObject* t = fastser_type(at[0])
-    cdef Py_ssize_t i
-    for i in range(1, len(items)):
-        if fastser_type(at[i]) != t:
-            return None
-    return <object> t
-
-
 def columns(list records not None, Py_ssize_t most, frozenset leaves not None):
     """What mappings hold, key by key. Anything may be among them.
 
@@ -69,24 +58,67 @@ def columns(list records not None, Py_ssize_t most, frozenset leaves not None):
     return names, found
 
 
-def leaves_by_class(list items not None, frozenset leaves not None):
-    """The items of each class, and where the first of these is; None if the class of any is not among ``leaves``, addresses of classes."""
+def by_class(list items not None, frozenset leaves not None, frozenset times not None):
+    """Items sorted by their classes, in the order in which these come.
+
+    Parameters
+    ----------
+    items : list
+    leaves, times : frozenset of int
+        Addresses of classes: of those whose objects hold nothing, and of those that hold nothing if they have no time zone.
+
+    Returns
+    -------
+    list of (bool, list, list)
+        Whether they are leaves; the items; and where these are, or, of leaves, where the first of them is.
+    """
     cdef PyObject** at = fastser_list_items(<PyObject*> items)
     cdef PyObject* t = NULL
     cdef dict found = {}
-    cdef list alike = None
+    cdef list alike = None, indices = None, sorted = []
+    cdef bint leaf = False, timed = False
     cdef Py_ssize_t i, n = len(items)
+    for i in range(n):
+        if fastser_type(at[i]) != t or timed:
+            t = fastser_type(at[i])
+            timed = <size_t> t in times
+            leaf = (<object> at[i]).tzinfo is None if timed else <size_t> t in leaves
+            entry = found.get((<size_t> t, leaf))
+            if entry is None:
+                entry = found[<size_t> t, leaf] = leaf, [], []
+                sorted.append(entry)
+                if leaf:
+                    (<list> (<tuple> entry)[2]).append(i)
+            alike, indices = (<tuple> entry)[1], (<tuple> entry)[2]
+        alike.append(<object> at[i])
+        if not leaf:
+            indices.append(i)
+    return sorted
+
+
+def leaves_by_class(list items not None, frozenset leaves not None, frozenset times not None):
+    """What `by_class` returns, if all are leaves; else None, as soon as that is seen."""
+    cdef PyObject** at = fastser_list_items(<PyObject*> items)
+    cdef PyObject* t = NULL
+    cdef dict found = {}
+    cdef list alike = None, sorted = []
+    cdef Py_ssize_t i, n = len(items)
+    cdef bint timed = False
     for i in range(n):
         if fastser_type(at[i]) != t:
             t = fastser_type(at[i])
+            timed = <size_t> t in times
             entry = found.get(<size_t> t)
             if entry is None:
-                if <size_t> t not in leaves:
+                if not timed and <size_t> t not in leaves:
                     return None
-                entry = found[<size_t> t] = ([], i)
-            alike = (<tuple> entry)[0]
+                entry = found[<size_t> t] = True, [], [i]
+                sorted.append(entry)
+            alike = (<tuple> entry)[1]
+        if timed and (<object> at[i]).tzinfo is not None:
+            return None
         alike.append(<object> at[i])
-    return found
+    return sorted
 
 
 cdef class PlacesByIndex:
