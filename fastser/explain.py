@@ -8,7 +8,7 @@ looked at once. No recursion: the objects that need explaining are those that we
 import datetime
 import itertools
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate, numpy_classes
-from fastser._core.alike import Seen, columns, leaf_classes, one_class, places_by_index
+from fastser._core.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
 from fastser._core.arrow_data import ArrowData
 from fastser._core.dtypes import describe
 from fastser._core.dumps import pack
@@ -203,7 +203,7 @@ class _Pile:
         self.level = level
         self.made = made  # in how many objects whose parts reducers or hooks make
         self.objects: list[Any] = []
-        self.places: list[Place] = []  # of leaves, that of the first
+        self.places: list[Place] | PlacesByIndex = []  # of leaves, that of the first
 
 
 class _Group:
@@ -212,10 +212,11 @@ class _Group:
     def __init__(self, node: Explanation) -> None:
         self.node = node
         self.objects: list[Any] = []
-        self.places: list[Place] = []
+        self.places: list[Place] | PlacesByIndex = []
         self.walks: Any = []  # of what has parts: a list, or what makes one after the other
         self.measured = True
         self.fields: list[dict[str, Any]] | None = None  # of instances that have no slots
+        self.columns: tuple[tuple[str, ...], list[list[Any]]] | None = None  # names and values: of named tuples, and of slots alone
 
 
 class _Sorter:
@@ -260,7 +261,7 @@ class _Sorter:
             pile.places.append((place, word, argument))
         pile.objects.append(part)
 
-    def add_records(self, records: list[Any], places: list[Place], named: bool) -> bool:
+    def add_records(self, records: list[Any], places: Sequence[Place], named: bool) -> bool:
         """All mappings of a node, or the fields of all its instances, at once, if they have the same few texts as keys, and under
         each of these leaves of one class. `named`: whether the keys stand in the frame for the wholes."""
         found = columns(records, _STEPS_LIMIT - len(self.steps), _LEAVES)
@@ -275,46 +276,52 @@ class _Sorter:
             pile.objects = column
         return True
 
-    def add_sequences(self, wholes: list[Any], word: Word, places: list[Place]) -> bool:
+    def add_columns(self, names: tuple[str, ...], columns: list[list[Any]], places: Sequence[Place]) -> bool:
+        """The fields of all instances of a node at once, if all that they hold are leaves."""
+        if len(names) > _STEPS_LIMIT - len(self.steps) or not self.steps.isdisjoint(names):
+            return False
+        firsts = []
+        for j, column in enumerate(columns):
+            if (found := leaves_by_class(column, _LEAVES, _TIMES)) is None:
+                return False
+            firsts += [(at, j, alike) for _, alike, (at,) in found]
+        for at, j, alike in sorted(firsts, key=lambda first: first[:2]):  # in the order in which they are met
+            cls = type(alike[0])
+            pile = self.piles[names[j], id(cls), True] = _Pile(self.node, cls, 0, self.made, leaf=True)
+            pile.places.append((places[at], locate.attribute, names[j]))
+            pile.objects = alike
+        self.steps.update(names)
+        return True
+
+    def add_sequences(self, wholes: list[Any], word: Word, places: Sequence[Place]) -> bool:
         """All sequences of a node at once, if all that they hold are leaves."""
         items = list(itertools.chain.from_iterable(wholes))
-        if (classes := leaf_classes(items, _LEAVES)) is None:
+        if (found := leaves_by_class(items, _LEAVES, _TIMES)) is None:
             return False
         self.lengths += map(len, wholes)
-        for cls in classes:
-            at = next(i for i, item in enumerate(items) if id(type(item)) == cls)
+        for _, alike, (at,) in found:
             first, whole = items[at], 0
             while at >= self.lengths[whole]:
                 at -= self.lengths[whole]
                 whole += 1
-            pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
+            pile = self.piles[word, id(type(first)), True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
             pile.places.append((places[whole], word, first if word is locate.member else at))
-            pile.objects = items if len(classes) == 1 else [item for item in items if id(type(item)) == cls]
+            pile.objects = alike
         return True
 
-    def add_alike(self, items: list[Any], word: Word, place: Place, level: int) -> bool:
-        """The items of a sequence, if all are of one class, and none is a leaf."""
-        cls = one_class(items) if items else None
-        if cls is None or id(cls) in _LEAVES or id(cls) in _TIMES:
-            return False
-        if (pile := self.piles.get((word, id(cls), False))) is None:
-            pile = self.piles[word, id(cls), False] = _Pile(self.node, cls, level, self.made, leaf=False)
-        pile.objects += items
-        pile.places += [(place, word, item) for item in items] if word is locate.member else places_by_index(place, word, len(items))
-        return True
-
-    def add_leaves(self, items: list[Any], word: Word, place: Place) -> bool:
-        """The items of a sequence, if all are leaves: that is most of what there is."""
-        types = dict.fromkeys(map(id, map(type, items)))
-        if not types.keys() <= _LEAVES:
-            return False
-        for cls in types:
-            if (pile := self.piles.get((word, cls, True))) is None:
-                i, first = next((i, item) for i, item in enumerate(items) if id(type(item)) == cls)
-                pile = self.piles[word, cls, True] = _Pile(self.node, type(first), 0, self.made, leaf=True)
-                pile.places.append((place, word, first if word is locate.member else i))
-            pile.objects += items if len(types) == 1 else [item for item in items if id(type(item)) == cls]
-        return True
+    def add_items(self, items: list[Any], word: Word, place: Place, level: int) -> None:
+        """The items of a sequence."""
+        for leaf, alike, indices in by_class(items, _LEAVES, _TIMES):
+            key = word, id(type(alike[0])), leaf
+            if (pile := self.piles.get(key)) is None:
+                pile = self.piles[key] = _Pile(self.node, type(alike[0]), level, self.made, leaf)
+                if leaf:
+                    pile.places.append((place, word, alike[0] if word is locate.member else indices[0]))
+            if not leaf and not pile.objects and word is locate.index and len(alike) == len(items):
+                pile.places = PlacesByIndex(place, word, len(items))
+            elif not leaf:
+                pile.places.extend([(place, word, argument) for argument in (alike if word is locate.member else indices)])
+            pile.objects += alike
 
 
 class _Walk:
@@ -431,10 +438,14 @@ class _Walk:
         group = _Group(self.node(pile, pile.objects[0], pile.places[0], kind, reason))
         group.node.count = len(pile.objects)
         group.objects, group.places = pile.objects, pile.places
-        group.walks = map(self.parts.of, pile.objects)
-        if kind == "FIELDS" and plan.has_dict and not plan.slots:
-            with suppress(Exception):  # what raises has no parts
+        group.walks = itertools.repeat(iter(())) if id(pile.cls) in _SEQUENCES else map(self.parts.of, pile.objects)
+        with suppress(Exception):  # what raises has no parts
+            if kind == "FIELDS" and plan.has_dict and not plan.slots:
                 group.fields = [object.__getattribute__(obj, "__dict__") for obj in pile.objects]
+            elif kind == "FIELDS" and not plan.has_dict:
+                group.columns = tuple(name for name, _ in plan.slots), [list(map(slot.__get__, pile.objects)) for _, slot in plan.slots]
+            elif kind == "ROWS" and set(map(tuple.__len__, pile.objects)) == {len(pile.cls._fields)}:
+                group.columns = pile.cls._fields, list(map(list, zip(*map(tuple.__iter__, pile.objects))))
         return group
 
     def add_maker(self, sorter: _Sorter, made_by: Any, argument: Any, place: Place, level: int) -> None:
@@ -449,9 +460,11 @@ class _Walk:
 
     def add_fields(self, sorter: _Sorter, cls: type, group: _Group, level: int) -> bool:
         """The fields of all instances of a node at once."""
-        if group.fields is None:
+        if group.columns is None and group.fields is None:
             return False
         self.add_maker(sorter, cls, "class", group.places[0], level)
+        if group.fields is None:
+            return sorter.add_columns(*group.columns, group.places)
         return sorter.add_records(group.fields, group.places, named=False)
 
     def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
@@ -494,9 +507,8 @@ class _Walk:
         for obj, place, walk in () if at_once else zip(group.objects, group.places, group.walks):
             if id(cls) in _SEQUENCES:
                 sorter.lengths.append(len(obj))
-                items = list(obj)
-                if sorter.add_alike(items, word, place, level) or sorter.add_leaves(items, word, place):
-                    continue
+                sorter.add_items(list(obj), word, place, level)
+                continue
             elif id(cls) in _TIMES:
                 sorter.content.append(obj.replace(tzinfo=None))
             keyed = id(cls) not in _MAPPINGS or len(obj) <= _STEPS_LIMIT
@@ -588,7 +600,7 @@ class _Walk:
         with suppress(Exception):
             group.node.nbytes += self.size(group.objects)
             return
-        for obj, place in zip(group.objects, group.places + group.places[:1] * (len(group.objects) - len(group.places))):
+        for obj, place in zip(group.objects, itertools.chain(group.places, itertools.repeat(group.places[0]))):
             try:
                 group.node.nbytes += self.size([obj])
             except Exception as error:

@@ -1,7 +1,8 @@
 """The parts of an object, and the paths that lead to them.
 
 The packer keeps no path while it works. When it fails it knows the object it failed on, and `locate` finds that again, in
-the order in which the packer walks. What is plain is passed over in the core. No recursion, cycles end, and what raises has no parts: the objects that get here are
+the order in which the packer walks; what reducers and hooks returned to the packer is looked through, and none is asked again.
+What is plain is passed over in the core. No recursion, cycles end, and what raises has no parts: the objects that get here are
 the ones that went wrong.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastser import fallback
-from fastser._core.plain import Plain
+from fastser._core.plain import Answers, Plain
 from fastser.errors import type_name
 from fastser.hooks import NATIVE, MAPPINGS, PROCESS, Hooks
 
@@ -31,7 +32,7 @@ Part = tuple[Any, Word, Any]
 Ask = Callable[[Any, Any], Any]
 
 
-def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
+def locate(root: object, target: object, hooks: Hooks = PROCESS, answers: Answers | None = None) -> str | None:
     """Return the path of the first place where `target` itself lies in `root`.
 
     Parameters
@@ -40,6 +41,8 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
         Compared by identity.
     hooks : Hooks
         Those in force.
+    answers : Answers, optional
+        What reducers and hooks returned to the packer: then none is asked, and what they made is found again.
 
     Returns
     -------
@@ -57,8 +60,8 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
     """
     if root is target:
         return "$"
-    plain = Plain(_LEAVES, _WORDS, target, cyclic=False)
-    parts = Parts(hooks, into_definitions=True, plain=plain)
+    plain = _plain(target, False, answers)
+    parts = Parts(hooks, into_definitions=True, ask=None if answers is None else answers.ask, plain=plain)
     plain.begin(root)
     makers = [0] if parts.made(root) else []  # which containers of the line make their parts anew
     plain.want(bool(makers))
@@ -72,10 +75,13 @@ def locate(root: object, target: object, hooks: Hooks = PROCESS) -> str | None:
                 return line.path() + word(argument)
             if makers and nearest is None and type(part) is type(target):
                 nearest = line.path(makers[-1])
-                plain.want(False)
+                plain.is_near()
             if computed is None and parts.computed(part):
                 computed = line.path() + word(argument)
-            if plain.is_met(part) or (walk := parts.of(part)) is None:
+            if plain.is_met(part):
+                continue
+            if (walk := parts.of(part)) is None:
+                plain.end(part, done=True)
                 continue
             plain.begin(part)
             if parts.made(part):
@@ -134,7 +140,7 @@ def cyclic_instances(root: object, hooks: Hooks = PROCESS) -> list[object]:
 
 def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[object], str | None]:
     """What `cyclic_instances` and `find_cycle` return; a path ends the search. `ask`: as `Parts` takes it."""
-    plain = Plain(_LEAVES, _WORDS, None, cyclic=True)  # what is begun is on the line
+    plain = _plain(None, True)  # what is begun is on the line
     parts = Parts(hooks, ask=ask, plain=plain)
     whole: dict[int, object] = {}  # in which identity is kept
     plain.begin(root)
@@ -168,6 +174,13 @@ def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[obj
             plain.end(container, done=True)
             made -= parts.made(container)
     return list(whole.values()), None
+
+
+def _plain(target: object, cyclic: bool, answers: Answers | None = None) -> Plain:
+    plain = Plain(_LEAVES, _WORDS, target, cyclic, answers)
+    for cls, names in _ATTRIBUTES.items():
+        plain.learn(cls, tuple(getattr(cls, name) for name in names), False, False)
+    return plain
 
 
 class _Line:
@@ -300,13 +313,18 @@ class Parts:
         yield from self._elements(np.ndarray.view(obj, np.ndarray)) or ()
 
     def _elements(self, array: Any) -> Iterator[Part] | None:
-        if self._plain is not None and array.dtype == object and array.ndim == 1:
-            return self._plain.rest(array.tolist())
-        return _elements(array)
+        if self._plain is None or array.dtype != object:
+            return _elements(array)
+        rest = self._plain.rest(array.ravel().tolist())
+        if rest is None or array.ndim == 1:
+            return rest
+        return ((part, word, tuple(map(int, np.unravel_index(i, array.shape)))) for part, word, i in rest)
 
     def _hooked(self, obj: Any, plan: fallback.Plan) -> Iterator[Part]:
         assert plan.hook is not None
         payload = self._ask(obj, plan.hook)
+        if self._plain is not None:
+            self._plain.learn_answered(type(obj))
         if payload is not NotImplemented:
             yield payload, attribute, "hook"
         else:
@@ -316,6 +334,8 @@ class Parts:
         if (walk := _WRAPPERS.get(type(obj))) is not None:
             yield from walk(obj)
             return
+        if self._plain is not None:
+            self._plain.learn_answered(type(obj))
         reduced = self._ask(obj, None)
         if not isinstance(reduced, str):
             yield from reduced_parts(reduced)
@@ -432,6 +452,13 @@ _WALKS: dict[int, Callable[[Any], Iterator[Part]]] = {
     id(datetime.datetime): _zone,
     id(datetime.time): _zone,
     id(datetime.timezone): _fixed_zone,
+}
+
+# What these hold besides values.
+_ATTRIBUTES: dict[type, tuple[str, ...]] = {
+    slice: ("start", "stop", "step"),
+    datetime.datetime: ("tzinfo",),
+    datetime.time: ("tzinfo",),
 }
 
 # What no plan is asked for: it has the parts that _WALKS tells, or none.

@@ -830,6 +830,51 @@ def test_alike_parts_and_one_that_is_not(make):
     assert again[4] == ("$[100]", name, "REF", 1)
 
 
+class Pair:
+    __slots__ = ("left", "right")
+
+    def __init__(self, left, right):
+        self.left, self.right = left, right
+
+
+@pytest.mark.parametrize("make, plan", [(Row, "ROWS"), (Pair, "FIELDS")], ids=["named tuples", "slots"])
+def test_fields_of_many_named_tuples_and_slots(make, plan):
+    name = fastser.errors.type_name(make(1, 2))
+    alike = [make(i, "x") for i in range(100)]
+    head = [("$", "list", "native", 1), ("$[0]", name, plan, 100), ("$[0].left", "int", "native", 100)]
+    assert tree(alike) == [*head, ("$[0].right", "str", "native", 100)]
+    alike[3] = make(3, 1.5)
+    alike[2] = make(None, "y")
+    alike[7] = make(2.5, None)
+    assert tree(alike) == [
+        ("$", "list", "native", 1), ("$[0]", name, plan, 100), ("$[0].left", "int", "native", 98), ("$[0].right", "str", "native", 98),
+        ("$[2].left", "NoneType", "native", 1), ("$[3].right", "float", "native", 1),
+        ("$[7].left", "float", "native", 1), ("$[7].right", "NoneType", "native", 1),
+    ]
+    alike[4] = make([4], "x")
+    assert ("$[4].left[0]", "int", "native", 1) in tree(alike)
+    lock = threading.Lock()
+    assert [failure.path for failure in explain([*alike, make(1, lock)]).failures] == ["$[100].right"]
+
+
+def test_slots_that_are_not_set():
+    alike = [Pair(i, "x") for i in range(10)]
+    del alike[3].left, alike[4].right
+    assert tree(alike)[2:] == [("$[0].left", "int", "native", 9), ("$[0].right", "str", "native", 9)]
+
+
+def test_sequences_of_alike_objects_that_are_met_again():
+    points = [Point(i, 1.5) for i in range(5)]
+    loop = [Point(1, None), Point(2, None)]
+    loop[1].y = loop
+    assert lines(explain([points, points[:2], [*points, Point(9, 2.5)], loop])) == [
+        ("$", "list", "native", 1), ("$[0]", "list", "native", 4),
+        ("$[0][0]", "test_explain.Point", "FIELDS", 8), ("$[0][0].x", "int", "native", 8), ("$[0][0].y", "float", "native", 6),
+        ("$[3][0].y", "NoneType", "native", 1), ("$[3][1].y", "list", "REF", 1), ("$[1][0]", "test_explain.Point", "REF", 7),
+    ]
+    assert refs(loop) == [("$[1].y", 1, "leads back to $")]
+
+
 def test_instances_whose_dict_is_of_a_subclass():
     odd = Held()
     odd.__dict__ = Subdict(i=1, x=2.5)

@@ -183,3 +183,98 @@ def test_the_path_of_what_is_too_deep_behind_plain_data(plain, track_refs):
     with pytest.raises(fastser.DepthError) as caught:
         fastser.dumps([[PLAIN[plain](i) for i in range(MANY)], deep], track_refs=track_refs, max_depth=50)
     assert "$[1]" + "[0]" * 49 in str(caught.value)
+
+
+class Asked:
+    """Counts how often it is asked, and tells what it is made again from."""
+
+    times = 0
+
+    def __init__(self, *things):
+        self.things = things
+
+    def __reduce__(self):
+        Asked.times += 1
+        return Asked, self.things
+
+
+class Made:
+    """Its reducer makes what it holds anew each time."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __reduce__(self):
+        return Made, (0, [self.make()])
+
+
+BEHIND = {
+    "arguments": lambda bad: Asked(1, [2], bad),
+    "items": lambda bad: collections.deque([1, bad]),
+    "values": lambda bad: collections.OrderedDict(a=1, bad=bad),
+    "the object itself": lambda bad: bad,
+    "reducers in reducers": lambda bad: Asked({"a": Asked([Asked(bad)])}),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("n", [0, 1, MANY])
+def test_no_reducer_is_asked_again_for_the_path(behind, n):
+    lock = threading.Lock()
+    Asked.times = 0
+    root = [*(Asked(i, [i]) for i in range(n)), {"last": BEHIND[behind](lock)}]
+    with pytest.raises(fastser.EncodeError, match=r"cannot pack the _thread\.lock at \$\[%d\]\.last" % n) as caught:
+        fastser.dumps(root)
+    within = {"arguments": 1, "reducers in reducers": 3}.get(behind, 0)
+    assert Asked.times == n + within
+    path = re.search(r" at (\$.*?): ", str(caught.value)).group(1).removeprefix(f"$[{n}].last")
+    assert path == {
+        "arguments": ".args[2]",
+        "items": "[1]",
+        "values": ".bad",
+        "the object itself": "",
+        "reducers in reducers": ".args[0].a.args[0][0].args[0]",
+    }[behind]
+
+
+def test_what_a_reducer_made_is_found_in_what_it_returned():
+    with pytest.raises(fastser.EncodeError, match=r"at \$\[3\]\.args\[1\]\[0\]: "):
+        fastser.dumps([Made(dict), Made(list), Made(tuple), Made(threading.Lock)])
+    with pytest.raises(fastser.DepthError, match=r"\$\[1\]\.args\[1\]\[0\]"):
+        fastser.dumps([Made(int), Made(list)], max_depth=3)
+
+
+def test_no_hook_is_asked_again_for_the_path():
+    asked = []
+
+    def encode(obj):
+        asked.append(obj)
+        return [obj.a, obj.b]
+
+    hooks = fastser.Serializer()
+    hooks.register(Fields, encode, lambda parts: Fields(*parts), name="fields")
+    lock = threading.Lock()
+    root = [Fields(i, [i]) for i in range(MANY)] + [Fields(1, lock)]
+    with pytest.raises(fastser.EncodeError, match=r"at \$\[40\]\.hook\[1\]: "):
+        hooks.dumps(root)
+    assert asked == root
+
+
+def test_objects_that_come_again_and_what_holds_one_thing_only():
+    lock = threading.Lock()
+    shared = [print, Fields, threading.Lock, Fields(1), Slots(2), slice(1, 2), np.arange(3)]
+    times = [1, *(slice(i, [i]) for i in range(MANY))]
+    root = [*shared * MANY, times, lock]
+    assert refused(fastser.dumps, root, lock) == f"$[{len(root) - 1}]"
+    for within in (slice(1, lock), slice(lock, 1)):
+        with pytest.raises(fastser.EncodeError, match=r"at \$\[1\]\[40\]\.(start|stop): "):
+            fastser.dumps([shared, [*times[1:], within]])
+
+
+def test_deeper_than_what_is_looked_through_at_once():
+    lock = threading.Lock()
+    for depth in (1, 15, 16, 17, 18, 40, 200):
+        plain, holding = [1, [2]], [lock]
+        for _ in range(depth):
+            plain, holding = [plain, 1], [plain, holding]
+        assert locate([plain, [plain], holding], lock) == "$[2]" + "[1]" * depth + "[0]"

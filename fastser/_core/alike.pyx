@@ -9,17 +9,6 @@ from fastser._core.memo cimport Memo, MemoEntry, memo_entry, memo_release
 from bisect import bisect_right as _bisect_right
 
 
-def one_class(list items not None):
-    """The class of all items of a list that is not empty, or None."""
-    cdef PyObject** at = fastser_list_items(<PyObject*> items)
-    cdef PyObject* t = fastser_type(at[0])
-    cdef Py_ssize_t i
-    for i in range(1, len(items)):
-        if fastser_type(at[i]) != t:
-            return None
-    return <object> t
-
-
 def columns(list records not None, Py_ssize_t most, frozenset leaves not None):
     """What mappings hold, key by key. Anything may be among them.
 
@@ -69,25 +58,97 @@ def columns(list records not None, Py_ssize_t most, frozenset leaves not None):
     return names, found
 
 
-def leaf_classes(list items not None, frozenset leaves not None):
-    """The addresses of the classes of items, in the order in which they come, if all are among ``leaves``; else None."""
+def by_class(list items not None, frozenset leaves not None, frozenset times not None):
+    """Items sorted by their classes, in the order in which these come.
+
+    Parameters
+    ----------
+    items : list
+    leaves, times : frozenset of int
+        Addresses of classes: of those whose objects hold nothing, and of those that hold nothing if they have no time zone.
+
+    Returns
+    -------
+    list of (bool, list, list)
+        Whether they are leaves; the items; and where these are, or, of leaves, where the first of them is.
+    """
     cdef PyObject** at = fastser_list_items(<PyObject*> items)
     cdef PyObject* t = NULL
     cdef dict found = {}
-    cdef Py_ssize_t i
-    for i in range(len(items)):
+    cdef list alike = None, indices = None, sorted = []
+    cdef bint leaf = False, timed = False
+    cdef Py_ssize_t i, n = len(items)
+    for i in range(n):
+        if fastser_type(at[i]) != t or timed:
+            t = fastser_type(at[i])
+            timed = <size_t> t in times
+            leaf = (<object> at[i]).tzinfo is None if timed else <size_t> t in leaves
+            entry = found.get((<size_t> t, leaf))
+            if entry is None:
+                entry = found[<size_t> t, leaf] = leaf, [], []
+                sorted.append(entry)
+                if leaf:
+                    (<list> (<tuple> entry)[2]).append(i)
+            alike, indices = (<tuple> entry)[1], (<tuple> entry)[2]
+        alike.append(<object> at[i])
+        if not leaf:
+            indices.append(i)
+    return sorted
+
+
+def leaves_by_class(list items not None, frozenset leaves not None, frozenset times not None):
+    """What `by_class` returns, if all are leaves; else None, as soon as that is seen."""
+    cdef PyObject** at = fastser_list_items(<PyObject*> items)
+    cdef PyObject* t = NULL
+    cdef dict found = {}
+    cdef list alike = None, sorted = []
+    cdef Py_ssize_t i, n = len(items)
+    cdef bint timed = False
+    for i in range(n):
         if fastser_type(at[i]) != t:
             t = fastser_type(at[i])
-            if <size_t> t not in leaves:
-                return None
-            found[<size_t> t] = None
-    return list(found)
+            timed = <size_t> t in times
+            entry = found.get(<size_t> t)
+            if entry is None:
+                if not timed and <size_t> t not in leaves:
+                    return None
+                entry = found[<size_t> t] = True, [], [i]
+                sorted.append(entry)
+            alike = (<tuple> entry)[1]
+        if timed and (<object> at[i]).tzinfo is not None:
+            return None
+        alike.append(<object> at[i])
+    return sorted
 
 
-def places_by_index(place, word, Py_ssize_t n):
-    """The places of the items of a sequence."""
-    cdef Py_ssize_t i
-    return [(place, word, i) for i in range(n)]
+cdef class PlacesByIndex:
+    """The places of the items of a sequence; each is made when it is first asked for, and stays the same."""
+
+    cdef object place
+    cdef object word
+    cdef list made
+
+    def __init__(self, place, word, Py_ssize_t n):
+        self.place = place
+        self.word = word
+        self.made = [None] * n
+
+    def __len__(self):
+        return len(self.made)
+
+    def __getitem__(self, Py_ssize_t i):
+        if not 0 <= i < len(self.made):
+            raise IndexError(i)
+        if self.made[i] is None:
+            self.made[i] = self.place, self.word, i
+        return self.made[i]
+
+    def append(self, place):
+        """Add a place of something else."""
+        self.made.append(place)
+
+    def extend(self, places):
+        self.made.extend(places)
 
 
 cdef class Seen:
@@ -136,7 +197,7 @@ cdef class Seen:
         self.places.append(place)
         self.count += 1
 
-    def note_all(self, list objects not None, list places not None):
+    def note_all(self, list objects not None, places not None):
         """Note where objects are, if all are new and different; else nothing. Whether it was done. The lists are kept."""
         cdef Py_ssize_t i, j, n = len(objects)
         cdef MemoEntry* entry

@@ -12,6 +12,7 @@ from fastser._core.encode cimport walk
 from fastser._core.encoder cimport *
 from fastser._core.foreign cimport runs_code
 from fastser._core.memo cimport memo_clear
+from fastser._core.memory cimport path_of
 from fastser._core.packed cimport frame_to_bytes, packed_new
 from fastser._core.stack cimport fastser_stack_limit
 
@@ -93,7 +94,7 @@ cdef int walk_again(Encoder* e, PyObject* root) except -1:
         if e.stopped == STOP_NO:
             raise
     if e.stopped == STOP_DEEP or e.stopped == STOP_STACK:
-        path = _locate.locate(<object> root, <object> e.stopped_at)
+        path = path_of(e, e.stopped_at)
         raise _errors.depth_exceeded(path, e.max_depth, decoding=False, stack=e.stopped == STOP_STACK)
     encoder_clear(e)
     if e.stopped == STOP_ACYCLIC:

@@ -9,6 +9,7 @@ from fastser._core.capi cimport fastser_bytes_data
 from fastser._core.columns cimport Body, data_size
 from fastser._core.encoder cimport *
 from fastser._core.memo cimport MemoEntry, memo_entry
+from fastser._core.plain cimport Answers
 from fastser._core.scalars cimport room
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, data_append
@@ -17,7 +18,13 @@ from fastser import errors as _errors, hooks as _hooks, locate as _locate
 
 
 cdef object path_of(Encoder* e, PyObject* o):
-    return _locate.locate(<object> e.root, <object> o, _hooks.PROCESS if e.hooks == NULL else <object> e.hooks)
+    cdef Answers answers = Answers.__new__(Answers)
+    answers.asked = &e.asked
+    answers.found = [] if e.answers == NULL else <list> e.answers
+    try:
+        return _locate.locate(<object> e.root, <object> o, _hooks.PROCESS if e.hooks == NULL else <object> e.hooks, answers)
+    finally:
+        answers.asked = NULL
 
 
 cdef int number_one(Encoder* e, PyObject* o) except -1:
