@@ -381,6 +381,8 @@ def _reduce_method(method: types.MethodType) -> Any:
     """The object and the method's name, where that leads to it; else its function as well, which may be anything, or that of a base."""
     function, owner = method.__func__, method.__self__
     name = getattr(function, "__name__", None)
+    if type(name) is str and name.startswith("__") and not name.endswith("__"):  # a private one, which its class holds by another name
+        name = _mangled(getattr(function, "__qualname__", name)).rpartition(".")[2]
     if type(name) is str and _has_method(owner, name, function):
         return getattr, (owner, name)
     return types.MethodType, (function, owner)

@@ -103,6 +103,21 @@ def _struct_time(cls: Any, items: Any, named: Any) -> Any:
     return cls(items, named)
 
 
+# From Python 3.15 these tell their state themselves, and so are made by a call.
+def _url(cls: Any, *items: Any) -> Any:
+    if len(items) != len(cls._fields):
+        raise errors.unfit(f"{len(cls._fields)} parts of a URL", items)
+    for item in items:
+        exact(item, str, bytes, type(None))
+    return tuple.__new__(cls, items)
+
+
+def _set_url(url: Any, state: Any) -> None:
+    if len(exact(state, tuple)) != 2 or state[0] is not None or attributes(state[1]).keys() != {"_keep_empty"}:
+        raise errors.unfit("whether empty parts are kept", state)
+    url._keep_empty = exact(state[1]["_keep_empty"], bool)
+
+
 # --- names of places -----------------------------------------------------------------------------------------------------
 
 
@@ -327,8 +342,8 @@ def _ways() -> dict[str, Way]:
         "urllib.parse",
         "SplitResult SplitResultBytes ParseResult ParseResultBytes DefragResult DefragResultBytes",
         "a named tuple, made of its items",
-        fields=True,
-    )
+        fields=True, call=_url, new=True, parts=STATE, state=_set_url,
+    )  # fmt: skip
     add("fastser.fallback", "view_again", "a memoryview: bytes of the frame, a format and a shape that must fit them", call=_view, value=False)
     for cls in _error_classes():
         add(

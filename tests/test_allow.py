@@ -53,6 +53,11 @@ noted = ValueError("a", [1])
 noted.code = 3
 noted.__notes__ = ["a note"]
 
+# What tells a missing part of a URL from an empty one.
+EMPTY_PARTS = {}
+if sys.version_info >= (3, 15):
+    EMPTY_PARTS = {"SplitResult with empty parts": urllib.parse.urlsplit("http://a/?", missing_as_none=True)}
+
 VALUES = {
     "OrderedDict": collections.OrderedDict(b=1, a=[2]),
     "Counter": collections.Counter("abracadabra"),
@@ -87,6 +92,7 @@ VALUES = {
     "ParseResultBytes": urllib.parse.urlparse(b"http://a.b/c;p?d#e"),
     "DefragResult": urllib.parse.urldefrag("http://a.b/c#e"),
     "DefragResultBytes": urllib.parse.urldefrag(b"http://a.b/c#e"),
+    **EMPTY_PARTS,
     "noted error": noted,
     "OSError": OSError(2, "no such file", "name"),
     "UnicodeDecodeError": UnicodeDecodeError("utf-8", b"\xff", 0, 1, "why"),

@@ -932,6 +932,14 @@ class Overrides(WithMethods):
     def of_base_class(cls):
         return super().c
 
+    @classmethod
+    def __secret(cls):
+        return "secret", cls
+
+    @classmethod
+    def secret(cls):
+        return cls.__secret
+
 
 METHODS = {
     "of a base": lambda one: one.of_base(),
@@ -941,6 +949,7 @@ METHODS = {
     "set": lambda one: types.MethodType(free, one),
     "lambda": lambda one: types.MethodType(lambda self: ("lambda", self), one),
     "private": lambda one: one.alias,
+    "private class method": lambda one: one.secret(),
     "of a class": lambda one: types.MethodType(OrderedDict, ()),
     "builtin": lambda one: types.MethodType(len, "abc"),
     "partial": lambda one: types.MethodType(functools.partial(free), one),
