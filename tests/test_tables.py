@@ -606,6 +606,38 @@ def test_texts_and_dates_of_numpy():
         arrow(np.array([2**40], "M8[D]"))
 
 
+def test_bytes_of_numpy():
+    """As pyarrow takes them: without the zeros at the end."""
+    for values in (np.array([b"a", b"bc", b""]), np.array([], "S3"), np.array([b"\xff" * 40] * 100)):
+        expected = pa.array(values)
+        assert expected.type == pa.binary()
+        assert arrow(values).equals(expected)
+        assert arrow({"a": values}).field("a").equals(expected)
+        nested = arrow([values, values[:1], None])
+        assert nested.type == pa.list_(pa.binary())
+        assert nested.to_pylist() == [expected.to_pylist(), expected[:1].to_pylist(), None]
+    scalars = [np.bytes_(b"ab"), b"c", None, np.bytes_(b""), np.bytes_(b"ab")]
+    assert arrow(scalars).equals(pa.array(scalars))
+    shared = np.array([b"abc", b"d", b"ef"])
+    assert arrow([shared, shared[1:]]).to_pylist() == [[b"abc", b"d", b"ef"], [b"d", b"ef"]]
+
+
+def test_what_differs_from_pyarrow_on_purpose():
+    """Where pyarrow drops a part of the values: docs/arrow.md tells."""
+    rows = [Row(1, 2), Row(3, 4)]
+    assert pa.array(rows).to_pylist() == [[1, 2], [3, 4]]
+    assert arrow(rows).to_pylist() == [{"x": 1, "label": 2}, {"x": 3, "label": 4}]
+    holes = np.array([b"a\0b", b"c"])
+    assert pa.array(holes).to_pylist() == [b"a", b"c"]
+    assert arrow(holes).to_pylist() == holes.tolist() == [b"a\0b", b"c"]
+    zoned, mixed = [datetime.time(1, tzinfo=UTC)], [datetime.date(2024, 1, 1), datetime.datetime(2024, 1, 1, 5)]
+    assert pa.array(zoned).to_pylist() == [datetime.time(1)]
+    assert pa.array(mixed).to_pylist() == [datetime.date(2024, 1, 1)] * 2
+    for values, text in ((zoned, "times of day with a time zone"), (mixed, "a mixture of date and datetime")):
+        with pytest.raises(fastser.EncodeError, match=text):
+            fastser.to_arrow(fastser.dumps(values))
+
+
 def test_nan_among_text_is_null_when_asked_for():
     nan = float("nan")
     start = datetime.date(2024, 1, 1)

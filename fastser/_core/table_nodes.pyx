@@ -267,6 +267,8 @@ cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, con
         refuse(place, f"elements of dtype {dtype}")    # whose characters may be those of NumPy's own
     if dtype.char == "U" and dtype.isnative:
         return wide_texts(self, tag, n, data, dtype.itemsize, place)
+    if dtype.char == "S":
+        return wide_bytes(self, tag, n, data, dtype.itemsize)
     if dtype.kind == "M" and dtype.isnative and _numpy.datetime_data(dtype) == ("D", 1):
         return days(self, tag, n, data, place)
     if dtype.char == "?":
@@ -307,6 +309,22 @@ cdef Node* wide_texts(Nodes self, int tag, Py_ssize_t n, const char* data, Py_ss
         memcpy(copy, <const char*> encoded, len(encoded))
         spans[i].data = copy
         spans[i].size = len(encoded)
+    node.data = spans
+    node.base = data
+    node.made = <int> itemsize
+    return node
+
+
+cdef Node* wide_bytes(Nodes self, int tag, Py_ssize_t n, const char* data, Py_ssize_t itemsize) except NULL:
+    """Bytes up to the last that is not 0, where they lie."""
+    cdef Node* node = new_node(self, NODE_LONG_BINARY, tag, n)
+    cdef Span* spans = <Span*> arena(self, n * sizeof(Span))
+    cdef Py_ssize_t i
+    for i in range(n):
+        spans[i].data = data + i * itemsize
+        spans[i].size = itemsize
+        while spans[i].size and spans[i].data[spans[i].size - 1] == 0:
+            spans[i].size -= 1
     node.data = spans
     node.base = data
     node.made = <int> itemsize
@@ -904,8 +922,8 @@ cdef Node* read_scalars(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cdef Py_ssize_t size = 0, itemsize = fastser_descr_itemsize(descr)
     cdef const char* data = next_data(self.d, &size)
     self.kept.append(<object> descr)
-    # An empty np.str_ has no bytes.
-    if (itemsize == 0 and (<object> descr).char != "U") or (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
+    # An empty np.str_ or np.bytes_ has none.
+    if (itemsize == 0 and (<object> descr).char not in "US") or (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
         bad(self.d, f"{n} items of {itemsize} bytes", size)
     return read_elements(self, descr, TAG_SCALAR, n, data, place)
 
