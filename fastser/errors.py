@@ -695,7 +695,7 @@ def bad_count(name: str, found: object) -> ValueError:
 
 
 def cannot_send(error: BaseException, reason: Exception) -> EncodeError:
-    return EncodeError(f"the task raised a {type_name(error)}, which cannot be packed: {_reason(reason)}")
+    return EncodeError(f"the task raised {type_name(error)}, which cannot be packed: {_reason(reason)}")
 
 
 # --- pieces ------------------------------------------------------------------------------------------------------------

@@ -517,7 +517,7 @@ def test_kinds_of_exceptions(executor):
     with pytest.raises(fastser.DecodeError, match="TwoArguments") as caught:
         executor.submit(raises, lambda: TwoArguments(1, 2)).result()
     assert "TwoArguments: 1 2" in str(caught.value.__cause__)
-    with pytest.raises(fastser.EncodeError, match=r"the task raised a .*Unsendable, which cannot be packed") as caught:
+    with pytest.raises(fastser.EncodeError, match=r"the task raised .*Unsendable, which cannot be packed") as caught:
         executor.submit(raises, Unsendable).result()
     assert "Unsendable: has a lock" in str(caught.value.__cause__)
     assert executor.submit(same, 1).result() == 1
