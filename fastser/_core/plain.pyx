@@ -251,38 +251,32 @@ cdef class Plain:
     cdef int answer_passes(self, PyObject* o, int levels) except -1:
         """Whether all passes that a reducer or hook returned, and none is of the target's class, while that is of use."""
         cdef PyObject* wanted = self.wanted
-        cdef object found = self.answers.of(o), part
-        cdef Reduced made
-        cdef int passed = 1
+        cdef object found = self.answers.of(o)
+        cdef int passed
         if found is NotImplemented:
             return 0
-        if type(found) is not Reduced:
-            # Names and refusals hold nothing, and where the encoder has not asked it was not.
-            if type(found) is not tuple:
-                return 1
-            self.wanted = self.near
-            passed = self.passes(<PyObject*> (<tuple> found)[0], levels)
-            self.wanted = wanted
-            return passed
-        made = <Reduced> found
+        # Names and refusals hold nothing, and where the encoder has not asked it was not.
+        if type(found) is not Reduced and type(found) is not tuple:
+            return 1
         self.wanted = self.near
-        if not self.passes(<PyObject*> made.call, levels):
-            passed = 0
-        for part in made.arguments[made.skipped:] if passed and made.skipped else made.arguments if passed else ():
-            if not self.passes(<PyObject*> part, levels):
-                passed = 0
-                break
-        for column in (made.items, made.keys, made.values):
-            for part in column if passed else ():
-                if not self.passes(<PyObject*> part, levels):
-                    passed = 0
-                    break
-        if passed and made.state is not None:
-            passed = self.passes(<PyObject*> made.state, levels)
-        if passed and made.setter is not None:
-            passed = self.passes(<PyObject*> made.setter, levels)
+        if type(found) is tuple:
+            passed = self.passes(<PyObject*> (<tuple> found)[0], levels)
+        else:
+            passed = self.reduced_passes(<Reduced> found, levels)
         self.wanted = wanted
         return passed
+
+    cdef int reduced_passes(self, Reduced made, int levels) except -1:
+        if not self.passes(<PyObject*> made.call, levels):
+            return 0
+        for parts in (made.arguments[made.skipped:], made.items, made.keys, made.values):
+            for part in parts:
+                if not self.passes(<PyObject*> part, levels):
+                    return 0
+        for part in (made.state, made.setter):
+            if part is not None and not self.passes(<PyObject*> part, levels):
+                return 0
+        return 1
 
     cdef int all_pass(self, PyObject* o, PyObject* t, object fields, int levels) except -1:
         """Whether all parts pass; with LEAVES, False also where they are too many to be looked at again."""
