@@ -1,5 +1,6 @@
 """Programs that are killed: their workers end, and their stores are gone once the next program makes one."""
 
+import contextlib
 import multiprocessing
 import os
 import pathlib
@@ -58,7 +59,7 @@ def lives(pid) -> bool:
     """Whether it runs. Nobody may be there to wait for it."""
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second if it ends between the opening and the reading
         return False
 
 
@@ -74,8 +75,9 @@ def children(pid) -> list[int]:
     """All that come from a process."""
     found = []
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *children(child)]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended since
+            for child in map(int, task.read_text().split()):
+                found += [child, *children(child)]
     return found
 
 
