@@ -201,6 +201,25 @@ cdef extern from *:
         return at;
     }
     #endif
+    /* Characters of two bytes, in lanes of 16 bits, and of three bytes, in lanes of 24 bits, so that a word decodes four or two of
+       them; `bad` has bits in the lanes of what is none. */
+    #define FASTSER_FOUR 0x0001000100010001u
+    #define FASTSER_TWO UINT64_C(0x000001000001)
+    static inline uint64_t fastser_four_of_two(uint64_t word, uint64_t *bad) {
+        *bad = ((word ^ 0x80C0 * FASTSER_FOUR) & 0xC0E0 * FASTSER_FOUR)
+            | (~((word & 0x001E * FASTSER_FOUR) + 0x7FFE * FASTSER_FOUR) & 0x8000 * FASTSER_FOUR);   /* would fit in one byte */
+        return (word & 0x001F * FASTSER_FOUR) << 6 | (word >> 8 & 0x003F * FASTSER_FOUR);
+    }
+    static inline uint64_t fastser_two_of_three(uint64_t word, uint64_t *bad) {
+        uint64_t result = (word & 0x00000F * FASTSER_TWO) << 12 | (word >> 2 & 0x000FC0 * FASTSER_TWO)
+            | (word >> 16 & 0x00003F * FASTSER_TWO);
+        uint64_t high = result & 0xF800 * FASTSER_TWO;
+        uint64_t not_short = high + 0xF800 * FASTSER_TWO;
+        uint64_t not_surrogate = (high ^ 0xD800 * FASTSER_TWO) + 0xF800 * FASTSER_TWO;
+        *bad = ((word ^ 0x8080E0 * FASTSER_TWO) & 0xC0C0F0 * FASTSER_TWO)
+            | (~(not_short & not_surrogate) & 0x10000 * FASTSER_TWO);
+        return result;
+    }
     #define FASTSER_FILL(NAME, CHAR, LARGEST_LEAD) \\
     static inline int NAME(CHAR *to, Py_ssize_t count, const uint8_t *p, const uint8_t *end) { \\
         CHAR *stop = to + count; \\
@@ -208,7 +227,7 @@ cdef extern from *:
             uint32_t c = *p; \\
             if (to == stop) return 0; \\
             if (c < 0x80) { \\
-                if (end - p >= 8 && stop - to >= 8) { \\
+                if (end - p >= 8 && stop - to >= 8 && p[1] < 0x80) { \\
                     uint64_t word; \\
                     int ascii = 8; \\
                     memcpy(&word, p, 8); \\
@@ -221,18 +240,43 @@ cdef extern from *:
                     *to++ = (CHAR) c; \\
                     p += 1; \\
                 } \\
+            } else if (c < 0xE0 && LARGEST_LEAD > 0xC3 && end - p >= 8 && stop - to >= 4) { \\
+                uint64_t word, bad; \\
+                int right = 4; \\
+                memcpy(&word, p, 8); \\
+                word = fastser_four_of_two(word, &bad); \\
+                for (int i = 0; i < 4; i++) to[i] = (CHAR) (word >> (16 * i) & 0xFFFF); \\
+                if (bad) { \\
+                    right = fastser_first_byte(bad) >> 1; \\
+                    if (!right) return 0; \\
+                } \\
+                to += right; \\
+                p += 2 * right; \\
             } else if (c < 0xE0 || LARGEST_LEAD < 0xE0) { \\
                 if (c < 0xC2 || end - p < 2 || (p[1] & 0xC0) != 0x80) return 0; \\
                 *to++ = (CHAR) ((c & 0x1F) << 6 | (p[1] & 0x3F)); \\
                 p += 2; \\
-            } else if (c < 0xF0 && end - p >= 4) { \\
-                uint32_t word;    /* three bytes at once, as they follow one another */ \\
-                memcpy(&word, p, 4); \\
-                if ((word & 0x00C0C0F0u) != 0x008080E0u) return 0; \\
-                c = (word & 0x0F) << 12 | (word >> 2 & 0x0FC0) | (word >> 16 & 0x3F); \\
-                if (c < 0x800 || (c & 0xF800) == 0xD800) return 0; \\
-                *to++ = (CHAR) c; \\
-                p += 3; \\
+            } else if (c < 0xF0 && end - p >= 14 && stop - to >= 4) { \\
+                do { \\
+                    uint64_t word, next, bad, bad_next; \\
+                    memcpy(&word, p, 8); \\
+                    memcpy(&next, p + 6, 8); \\
+                    word = fastser_two_of_three(word, &bad); \\
+                    next = fastser_two_of_three(next, &bad_next); \\
+                    to[0] = (CHAR) (word & 0xFFFF); \\
+                    to[1] = (CHAR) (word >> 24 & 0xFFFF); \\
+                    to[2] = (CHAR) (next & 0xFFFF); \\
+                    to[3] = (CHAR) (next >> 24 & 0xFFFF); \\
+                    if (bad | bad_next) { \\
+                        int right = bad & 0xFFFFFF ? 0 : bad ? 1 : bad_next & 0xFFFFFF ? 2 : 3; \\
+                        if (!right && (*p & 0xF0) == 0xE0) return 0; \\
+                        to += right; \\
+                        p += 3 * right; \\
+                        break; \\
+                    } \\
+                    to += 4; \\
+                    p += 12; \\
+                } while (end - p >= 14 && stop - to >= 4); \\
             } else if (c < 0xF0 || LARGEST_LEAD < 0xF0) { \\
                 if (end - p < 3 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80) return 0; \\
                 c = (c & 0x0F) << 12 | (uint32_t) (p[1] & 0x3F) << 6 | (p[2] & 0x3F); \\
