@@ -136,7 +136,7 @@ cdef class PlacesByIndex:
     def __len__(self):
         return len(self.made)
 
-    def __getitem__(self, Py_ssize_t i):
+    def __getitem__(self, Py_ssize_t i, /):
         if not 0 <= i < len(self.made):
             raise IndexError(i)
         if self.made[i] is None:
