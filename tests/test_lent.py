@@ -177,3 +177,11 @@ def test_texts_of_all_kinds_come_back(seed):
     texts = ["".join(map(chr, rng.choices(some, k=rng.choice(SIZES)))) for _ in range(30)]
     found = fastser.loads(fastser.dumps(texts))
     assert found == texts and [sys.getsizeof(one) for one in found] == [sys.getsizeof("".join(list(one))) for one in texts]
+
+
+@pytest.mark.parametrize("length", [*range(24), 127, 128, 129, 4096])
+@pytest.mark.parametrize("letters", ["é", "aé", "aaaaaaaaaé", "éaaaaaaa", "я ", "a語", "a😀語é"])
+def test_texts_are_written_as_cpython_encodes_them(letters, length):
+    rng = random.Random(length)
+    texts = ["".join(rng.choices(letters, k=length)) for _ in range(9)]
+    assert b"".join(text.encode() for text in texts) in fastser.dumps([*texts, 1])

@@ -28,6 +28,40 @@ cdef extern from *:
         return (bits & 0x8080808080808080u) == 0;
     }
 
+    /* Characters of one byte: eight are stored whatever they are, and as many are kept as are ASCII. There is room for
+       eight, since each of those that follow takes a byte at least. */
+    static inline char *fastser_utf8_ucs1(const uint8_t *from, size_t size, char *to, int surrogates) {
+        const uint8_t *end = from + size;
+        while (end - from >= 8) {
+            uint64_t word, others;
+            memcpy(&word, from, 8);
+            memcpy(to, &word, 8);
+            others = word & 0x8080808080808080u;
+            if (!others) {
+                from += 8;
+                to += 8;
+                continue;
+            }
+            const int ascii = fastser_first_byte(others);
+            from += ascii;
+            to += ascii;
+            do {
+                *to++ = (char) (0xC0 | (*from >> 6));
+                *to++ = (char) (0x80 | (*from & 0x3F));
+                from++;
+            } while (from < end && *from >= 0x80);
+        }
+        for (; from < end; from++) {
+            if (*from < 0x80) {
+                *to++ = (char) *from;
+            } else {
+                *to++ = (char) (0xC0 | (*from >> 6));
+                *to++ = (char) (0x80 | (*from & 0x3F));
+            }
+        }
+        return to;
+    }
+
     #define FASTSER_UTF8(NAME, CHAR) \\
     static inline char *NAME(const CHAR *from, size_t size, char *to, int surrogates) { \\
         const CHAR *end = from + size; \\
@@ -62,7 +96,6 @@ cdef extern from *:
         } \\
         return to; \\
     }
-    FASTSER_UTF8(fastser_utf8_ucs1, uint8_t)
     FASTSER_UTF8(fastser_utf8_ucs2, uint16_t)
     FASTSER_UTF8(fastser_utf8_ucs4, uint32_t)
 
