@@ -12,10 +12,12 @@ from cpython.object cimport PyObject
 
 from fastser._core.array_base cimport fastser_array_is_swapped, fastser_base_array
 from fastser._core.capi cimport fastser_decref, fastser_type
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    block_new, blocks_leave, descend, Encoder, keep, OpenRun, stop, STOP_CAREFUL, write_concat, write_tag, write_varint,
+)
 from fastser._core.globals cimport write_callable
 from fastser._core.kinds cimport kinds_import
-from fastser._core.numbering cimport *
+from fastser._core.numbering cimport ascend, close_run, number_run, open_run, take_back_run
 from fastser._core.plans cimport ClassPlan
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *

@@ -4,14 +4,24 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.string cimport memcpy, memset
 
-from fastser._core.arrays cimport *
+from fastser._core.arrays cimport (
+    array_is_gathered, array_may_be_viewed, array_order, DTYPE_DESCRIBED, DTYPE_EARLIER, DTYPE_OBJECT,
+    fastser_array_alignment, fastser_array_base, fastser_array_copy, fastser_array_data, fastser_array_descr,
+    fastser_array_dims, fastser_array_item, fastser_array_itemsize, fastser_array_nbytes, fastser_array_ndim,
+    fastser_array_size, fastser_array_type, fastser_descr_has_objects, fastser_descr_itemsize, fastser_descr_type_num,
+    fastser_dtype_code, fastser_is_array, fastser_plain_import, fastser_scalar_array, fastser_scalar_descr,
+    GIL_KEPT_BELOW, ORDER_C, ORDER_FORTRAN, STRING_DTYPE,
+)
 from fastser._core.buffer cimport buffer_append, buffer_extend
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body, data_size
 from fastser._core.copy cimport fastser_copy_short
 from fastser._core.dtypes cimport describe, imports
-from fastser._core.encoder cimport *
 from fastser._core.calls cimport encode_each
+from fastser._core.encoder cimport (
+    Block, block_new, blocks_leave, body_new, descend, Encoder, keep, note_reached, Span, stop, STOP_CAREFUL,
+    text_failed, write_concat, write_owned_body, write_tag, write_varint,
+)
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.scalars cimport room
 from fastser._core.tags cimport *

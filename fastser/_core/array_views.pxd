@@ -6,7 +6,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastser._core.arrays cimport *
+from fastser._core.arrays cimport (
+    DTYPE_UINT8, fastser_array_data, fastser_array_descr, fastser_array_freeze, fastser_array_is_writable,
+    fastser_array_nbytes, fastser_array_set_base, fastser_array_type, fastser_descr_alignment,
+    fastser_descr_has_objects, fastser_descr_has_subarray, fastser_descr_itemsize, fastser_descr_type_num,
+    fastser_new_array, fastser_new_scalar, fastser_plain, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE, ORDER_C,
+    ORDER_FORTRAN, STRING_DTYPE,
+)
 from fastser._core.bodies cimport BodyRead, copy_out, read_body
 from fastser._core.capi cimport *
 from fastser._core.cursors cimport next_data, read_varint

@@ -15,7 +15,11 @@ from libc.string cimport memcpy, memset
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_check cimport metadata_size, offset_at, run_end_at
-from fastser._core.arrow_layout cimport *
+from fastser._core.arrow_layout cimport (
+    has_validity, Layout, LAYOUT_BINARY, LAYOUT_BITS, LAYOUT_DENSE, LAYOUT_FIXED, LAYOUT_FIXED_LIST, LAYOUT_LIST,
+    LAYOUT_LIST_VIEW, LAYOUT_NULL, layout_parse, LAYOUT_RUN_END, LAYOUT_SPARSE, LAYOUT_STRUCT, LAYOUT_VIEW,
+    union_children,
+)
 from fastser._core.arrow_out cimport VIEW_INLINE_MAX, BinaryView
 from fastser._core.arrow_place cimport Place, place_child, place_dictionary, place_text
 from fastser._core.arrow_values cimport is_valid

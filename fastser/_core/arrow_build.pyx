@@ -13,7 +13,9 @@ from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arena cimport Arena, arena_new
 from fastser._core.arrow_check cimport metadata_size
-from fastser._core.arrow_layout cimport *
+from fastser._core.arrow_layout cimport (
+    ARROW_MAX_DEPTH, has_validity, item_size, Layout, layout_parse, LAYOUT_STRUCT, LAYOUT_VIEW,
+)
 from fastser._core.arrow_place cimport Place, place_child, place_dictionary, place_text
 from fastser._core.capi cimport fastser_as_int64
 

@@ -9,7 +9,7 @@ from fastser._core.cursors cimport next_text, read_varint
 from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
 from fastser._core.faults cimport bad
 from fastser._core.keys cimport new_key
-from fastser._core.plans cimport *
+from fastser._core.plans cimport ClassPlan, known_plan, look_up, make_plan
 from fastser._core.references cimport number, set_number
 from fastser._core.slots cimport new_reference, replace_slot
 from fastser._core.tags cimport TAG_GLOBAL

@@ -10,17 +10,22 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from fastser._core.capi cimport *
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    block_new, blocks_leave, descend, Encoder, FALLBACK_CLOUDPICKLE, FALLBACK_PICKLE, keep, OpenRun, stop, STOP_CAREFUL,
+    STOP_SINGLY, text_failed, write_concat, write_tag, write_varint,
+)
 from fastser._core.globals cimport encode_reference, write_callable
 from fastser._core.kinds cimport is_frozen, kinds_import
 from fastser._core.memo cimport Memo, MemoEntry, memo_clear, memo_entry, memo_release
-from fastser._core.numbering cimport *
 from fastser._core.plans cimport ARRAYS_IN_FRAME, ARRAYS_OF_FRAME, ARRAYS_VIEWED, ClassPlan, look_up
 from fastser._core.reducers cimport Reduced, apart, reduce, remade
 from fastser._core.runs cimport is_worth_it
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
 from fastser._core.memory cimport encode_memory, path_of
+from fastser._core.numbering cimport (
+    ascend, close_run, known_prefix, number_run, open_run, unnumber_run, write_lengths, write_reference,
+)
 
 import pickle as _pickle
 

@@ -7,11 +7,18 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from fastser._core.array_views cimport ArrayForm, read_arrays, read_form, read_scalars
-from fastser._core.arrays cimport *
+from fastser._core.arrays cimport (
+    DTYPE_DESCRIBED, DTYPE_EARLIER, DTYPE_OBJECT, fastser_array_data, fastser_array_set, fastser_array_size,
+    fastser_descr_itemsize, fastser_descr_type_num, fastser_dtype_code, fastser_new_empty_array, fastser_plain,
+    FASTSER_PLAIN_COUNT, fastser_plain_import, STRING_DTYPE,
+)
 from fastser._core.bodies cimport read_bodies
 from fastser._core.capi cimport *
 from fastser._core.callables cimport rebuild_globals
-from fastser._core.cursors cimport *
+from fastser._core.cursors cimport (
+    claim, descend, next_text, read_byte, read_count, read_lengths, read_unsigned, read_varint, take_bits, take_f64,
+    take_i64, take_i8,
+)
 from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen, user_code_begins, user_code_ends
 from fastser._core.dtypes cimport build
 from fastser._core.faults cimport bad, reraise, too_deep, unbacked

@@ -9,7 +9,11 @@ from fastser._core.capi cimport (
 from fastser._core.calls cimport ask_once
 from fastser._core.columns cimport columns_capacity
 from fastser._core.encode cimport walk
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    Encoder, encoder_clear, encoder_free, encoder_new, FALLBACK_CLOUDPICKLE, FALLBACK_NONE, FALLBACK_PICKLE, POOL_SIZE,
+    SCRATCH_KEPT, STOP_ACYCLIC, STOP_CAREFUL, STOP_CLASSES, STOP_DEEP, STOP_LARGE, STOP_NO, STOP_RECURSIVE, STOP_SINGLY,
+    STOP_STACK,
+)
 from fastser._core.foreign cimport runs_code
 from fastser._core.memo cimport memo_clear
 from fastser._core.memory cimport path_of

@@ -10,17 +10,27 @@ from fastser._core.array_runs cimport arrays_overlap, encode_arrays
 from fastser._core.arrays cimport fastser_array_type, fastser_plain_import
 from fastser._core.buffer cimport append_varint, buffer_reserve
 from fastser._core.capi cimport *
-from fastser._core.encoder cimport *
 from fastser._core.columns cimport Columns
+from fastser._core.encoder cimport (
+    block_new, block_own, blocks_drop, blocks_leave, descend, Encoder, encoder_begin, OpenRun, put_tag, stop,
+    STOP_CAREFUL, STOP_LARGE, write_concat, write_tag, write_varint,
+)
 from fastser._core.foreign cimport encode_as_call, encode_foreign, encode_foreign_run
-from fastser._core.hot_leaves cimport *
+from fastser._core.hot_leaves cimport encode_big_ints, encode_hot_run, encode_text, encode_truth_run, is_big_int
 from fastser._core.ints cimport int_append
-from fastser._core.kinds cimport *
+from fastser._core.kinds cimport (
+    FOREIGN, is_frozen, is_hole, is_level, is_mapping, kind_of, kinds_import, NUMBERED, timezone_type,
+)
 from fastser._core.leaves cimport encode_bytearrays, encode_leaves, encode_timezones, encode_zoneinfos
-from fastser._core.numbering cimport *
+from fastser._core.numbering cimport (
+    ascend, close_run, known_prefix, may_be_shared, number_run, open_run, take_back_run, write_lengths, write_reference,
+    write_references, write_unsigned,
+)
 from fastser._core.reached cimport mark_reached
 from fastser._core.records cimport record_prefix, shape_groups, write_shape
-from fastser._core.runs cimport *
+from fastser._core.runs cimport (
+    distinct_items, group_items, is_worth_it, leaf_prefix, repeats, rest_is_nullable, RUN_MIN, type_groups,
+)
 from fastser._core.scalars cimport write_bits, write_floats
 from fastser._core.shapes cimport gather_keys
 from fastser._core.tags cimport *

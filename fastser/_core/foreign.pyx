@@ -8,16 +8,19 @@ from fastser._core.array_classes cimport encode_array_of, encode_arrays_of
 from fastser._core.array_runs cimport describe_all, encode_dtypes, encode_scalars
 from fastser._core.calls cimport encode_by_value, encode_call, encode_calls, encode_hooked, encode_tracked
 from fastser._core.capi cimport *
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport Encoder, stop, STOP_CAREFUL, write_concat
 from fastser._core.instances cimport encode_instance, encode_instance_run, encode_row_run
-from fastser._core.numbering cimport *
-from fastser._core.plans cimport *
 from fastser._core.runs cimport is_worth_it
 from fastser._core.globals cimport encode_reference
 from fastser._core.kinds cimport FOREIGN, kind_of, kinds_import
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.tags cimport *
 from fastser._core.memory cimport encode_arrow, path_of
+from fastser._core.numbering cimport known_prefix, write_reference
+from fastser._core.plans cimport (
+    ClassPlan, is_found, known_plan, make_plan, PLAN_ARRAY, PLAN_DTYPE, PLAN_FIELDS, PLAN_HOOK, PLAN_REDUCE,
+    PLAN_REFERENCE, PLAN_ROWS, PLAN_SCALAR,
+)
 
 from fastser import errors as _errors
 from fastser._core.arrow_data import ArrowData as _ArrowData

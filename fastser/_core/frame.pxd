@@ -7,8 +7,9 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from fastser._core.buffer cimport Buffer
 from fastser._core.columns cimport (
-    Body, Buffer, Columns, Lent, View, columns_bodies, columns_body_count, data_size, text_size, view_clear,
+    Body, Columns, columns_bodies, columns_body_count, data_size, Lent, text_size, View, view_clear,
 )
 from fastser._core.copy cimport fastser_copy_short
 from fastser._core.tags cimport *

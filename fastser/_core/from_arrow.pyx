@@ -9,14 +9,24 @@ from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arena cimport Arena, arena_free, arena_new
 from fastser._core.arrow_check cimport offset_at, run_end_at
 from fastser._core.arrow_data cimport ArrowData
-from fastser._core.arrow_kernels cimport *
-from fastser._core.arrow_layout cimport *
+from fastser._core.arrow_kernels cimport (
+    fastser_copy_bits, fastser_decimal_text, fastser_ends_32_32, fastser_ends_32_64, fastser_ends_64_32,
+    fastser_ends_64_64, fastser_fill, fastser_fill_doubles, fastser_fill_intervals, fastser_fill_times,
+    FASTSER_TIMES_FINE, FASTSER_TIMES_MONTHS, FASTSER_TIMES_OK,
+)
+from fastser._core.arrow_layout cimport (
+    has_validity, Layout, LAYOUT_BINARY, LAYOUT_BITS, LAYOUT_DENSE, LAYOUT_FIXED, LAYOUT_FIXED_LIST, LAYOUT_LIST_VIEW,
+    LAYOUT_NULL, layout_parse, LAYOUT_RUN_END, LAYOUT_SPARSE, LAYOUT_STRUCT, LAYOUT_VIEW, union_children,
+)
 from fastser._core.arrow_out cimport VIEW_INLINE_MAX, BinaryView
 from fastser._core.arrow_values cimport count_valid, is_valid
 from fastser._core.backing cimport back_items
 from fastser._core.buffer cimport Buffer, append_varint, buffer_append, buffer_extend, buffer_release, buffer_reserve
 from fastser._core.copy cimport fastser_copy_short
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    Encoder, encoder_begin, encoder_clear, encoder_free, encoder_new, stop, STOP_LARGE, text_failed, write_tag,
+    write_varint,
+)
 from fastser._core.ints cimport int_narrow
 from fastser._core.numbering cimport write_lengths, write_unsigned
 from fastser._core.packed cimport packed_new

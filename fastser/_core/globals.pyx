@@ -4,12 +4,15 @@ from cpython.object cimport PyObject
 from cpython.type cimport PyType_Check
 
 from fastser._core.capi cimport fastser_sentinel_type, fastser_type
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    Encoder, FALLBACK_CLOUDPICKLE, FALLBACK_NONE, FALLBACK_PICKLE, stop, STOP_CAREFUL, text_failed, write_tag,
+    write_varint,
+)
 from fastser._core.memo cimport MemoEntry, memo_entry
-from fastser._core.plans cimport *
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, text_append
 from fastser._core.memory cimport number_one, path_of
+from fastser._core.plans cimport ClassPlan, is_found, known_plan
 
 from fastser import errors as _errors, fallback as _fallback
 

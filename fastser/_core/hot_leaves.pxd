@@ -7,13 +7,18 @@ from libc.string cimport memmove
 from fastser._core.buffer cimport append_varint, buffer_extend, buffer_reserve
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Columns, lent_truncate
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    Encoder, keep, put_tag, TEXT_CACHE_SIZE, text_failed, TextCacheEntry, write_body_reference, write_concat, write_tag,
+)
 from fastser._core.ints cimport int_run
 from fastser._core.kinds cimport is_hole
-from fastser._core.runs cimport is_worth_it, rest_is_nullable, write_concat
+from fastser._core.runs cimport is_worth_it, rest_is_nullable
 from fastser._core.scalars cimport room, truth_bits, write_big_ints
 from fastser._core.tags cimport *
-from fastser._core.text cimport *
+from fastser._core.text cimport (
+    lent_size, surrogate_text_append, text_append, text_is_body, text_lend, TEXT_OK, text_run, TEXT_SURROGATES,
+    utf8_room,
+)
 
 
 cdef extern from *:

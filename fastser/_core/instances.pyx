@@ -6,10 +6,13 @@ from libc.string cimport memmove
 
 from fastser._core.buffer cimport append_varint, buffer_reserve
 from fastser._core.capi cimport *
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    block_new, block_own, blocks_drop, blocks_leave, descend, Encoder, OpenRun, stop, STOP_CAREFUL, write_concat,
+    write_tag,
+)
 from fastser._core.globals cimport write_callable
 from fastser._core.kinds cimport kinds_import
-from fastser._core.numbering cimport *
+from fastser._core.numbering cimport ascend, close_run, number_run, open_run, take_back_run
 from fastser._core.plans cimport ClassPlan
 from fastser._core.records cimport write_shape
 from fastser._core.runs cimport is_worth_it

@@ -8,11 +8,20 @@ from fastser._core.array_runs cimport encode_scalars
 from fastser._core.buffer cimport append_varint, buffer_extend
 from fastser._core.capi cimport *
 from fastser._core.columns cimport Body, data_size
-from fastser._core.encoder cimport *
 from fastser._core.calls cimport encode_each
+from fastser._core.encoder cimport (
+    block_new, block_own, blocks_leave, body_new, descend, Encoder, keep, text_failed, write_body_reference, write_tag,
+    write_varint,
+)
 from fastser._core.hot_leaves cimport encode_big_ints
-from fastser._core.kinds cimport *
-from fastser._core.scalars cimport *
+from fastser._core.kinds cimport (
+    date_type, datetime_type, decimal_type, kinds_import, time_type, timedelta_type, utc, uuid_type,
+)
+from fastser._core.scalars cimport (
+    fastser_datetime_zone, fastser_time_zone, room, timedelta_is_long, write_bits, write_bytearrays, write_bytes,
+    write_complexes, write_dates, write_datetimes, write_decimals, write_floats, write_long_timedeltas,
+    write_timedeltas, write_times,
+)
 from fastser._core.tags cimport *
 from fastser._core.text cimport TEXT_OK, end_item, text_append
 

@@ -4,10 +4,11 @@ from cpython.object cimport PyObject
 from libc.string cimport memset
 
 from fastser._core.buffer cimport buffer_extend
-
 from fastser._core.capi cimport fastser_bytes_data
 from fastser._core.columns cimport Body, data_size
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    body_new, Encoder, keep, stop, STOP_CAREFUL, text_failed, write_owned_body, write_tag, write_varint,
+)
 from fastser._core.memo cimport MemoEntry, memo_entry
 from fastser._core.plain cimport Answers
 from fastser._core.scalars cimport room

@@ -4,7 +4,10 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from fastser._core.capi cimport fastser_is_tuple, fastser_refcount, fastser_type
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport (
+    block_new, blocks_leave, Encoder, note_reached, OpenRun, stop, STOP_ACYCLIC, STOP_CAREFUL, STOP_CLASSES,
+    STOP_RECURSIVE, STOP_SINGLY, write_tag, write_varint,
+)
 from fastser._core.ints cimport Unsigned, unsigned_run
 from fastser._core.kinds cimport NUMBERED, is_frozen, kind_of
 from fastser._core.memo cimport MemoEntry, memo_entry

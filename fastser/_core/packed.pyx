@@ -15,11 +15,16 @@ from libc.string cimport memcpy, memset
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow_out cimport array_export, schema_export
+from fastser._core.buffer cimport Buffer
 from fastser._core.capsules cimport new_array_capsule, new_schema_capsule
 from fastser._core.copy cimport fastser_copy_stream
-from fastser._core.columns cimport Body, Buffer, Columns, Lent, View, columns_bodies, columns_body_count, lent_truncate
+from fastser._core.columns cimport Body, Columns, columns_bodies, columns_body_count, Lent, lent_truncate, View
 from fastser._core.capi cimport fastser_decref
-from fastser._core.frame cimport *
+from fastser._core.frame cimport (
+    align_up, FASTSER_MAGIC, frame_check_start, FRAME_COLUMNS, FRAME_FLAGS, frame_layout, FRAME_MAGIC, FRAME_MEMORY,
+    FRAME_OK, frame_parse_head, FRAME_SHORT, FRAME_TRUNCATED, FRAME_VERSION, frame_write_head, frame_write_own,
+    HEADER_SIZE, Layout, view_release,
+)
 from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
 from fastser._core.tags cimport *
 from fastser._core.text cimport lent_size, write_with_lent

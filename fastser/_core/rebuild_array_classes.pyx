@@ -8,7 +8,9 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from fastser._core.array_base cimport *
+from fastser._core.array_base cimport (
+    fastser_base_array, fastser_exchange_elements, fastser_is_array_class, fastser_new_array_of,
+)
 from fastser._core.arrays cimport fastser_array_descr, fastser_array_size, fastser_array_type, fastser_descr_itemsize, fastser_is_array
 from fastser._core.callables cimport class_plan, read_callable, refuse, stand_in
 from fastser._core.capi cimport *

@@ -10,9 +10,9 @@ from fastser._core.arrays cimport fastser_plain_import
 from fastser._core.bodies cimport BodyRead, read_body
 from fastser._core.callables cimport read_callable, stand_in, way_of
 from fastser._core.capi cimport *
-from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read_varint, unbacked
+from fastser._core.cursors cimport claim, descend, next_text, read_lengths, read_varint
 from fastser._core.decoder cimport Decoder, user_code_begins, user_code_ends
-from fastser._core.faults cimport bad
+from fastser._core.faults cimport bad, unbacked
 from fastser._core.hashing cimport check_hashable
 from fastser._core.parts cimport add_items, add_pairs, set_state
 from fastser._core.references cimport number, referred, set_number

@@ -6,9 +6,9 @@ from libc.stdlib cimport free, malloc
 
 from fastser._core.capi cimport *
 from fastser._core.callables cimport check_fields, class_plan, read_callable, refuse, stand_in
-from fastser._core.cursors cimport claim, descend, read_count, read_varint, unbacked
+from fastser._core.cursors cimport claim, descend, read_count, read_varint
 from fastser._core.decoder cimport Decoder, OpenTuples, ShapeSeen, user_code_begins, user_code_ends
-from fastser._core.faults cimport bad
+from fastser._core.faults cimport bad, unbacked
 from fastser._core.parts cimport set_state
 from fastser._core.plans cimport PLAN_FIELDS, PLAN_ROWS, ClassPlan
 from fastser._core.references cimport hide, number, set_number, show

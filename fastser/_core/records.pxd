@@ -6,11 +6,13 @@ from libc.string cimport memmove, memset
 
 from fastser._core.buffer cimport append_varint
 from fastser._core.capi cimport *
-from fastser._core.encoder cimport *
+from fastser._core.encoder cimport block_new, Encoder, keep, text_failed, write_tag, write_varint
 from fastser._core.runs cimport RUN_MIN
-from fastser._core.shapes cimport *
+from fastser._core.shapes cimport (
+    gather_keys, keys_equal, shape_add, shape_find, SHAPE_UNKNOWN, Shapes, shapes_clear, shapes_release,
+)
 from fastser._core.tags cimport *
-from fastser._core.text cimport *
+from fastser._core.text cimport text_append, TEXT_OK, TEXT_SURROGATES
 
 
 cdef inline int write_shape(Encoder* e, PyObject** keys, Py_ssize_t count) except -1:

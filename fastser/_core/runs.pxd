@@ -8,8 +8,8 @@ from libc.string cimport memcpy, memset
 from fastser._core.arrays cimport arrays_alike, fastser_array_type, fastser_dtype_code, fastser_scalar_descr
 from fastser._core.buffer cimport append_varint, buffer_extend, buffer_release
 from fastser._core.capi cimport *
-from fastser._core.encoder cimport *
-from fastser._core.kinds cimport *
+from fastser._core.encoder cimport Encoder, SCRATCH_KEPT
+from fastser._core.kinds cimport datetime_type, is_native_scalar, time_type, timedelta_type, uuid_type
 from fastser._core.memo cimport address_slot
 from fastser._core.scalars cimport fastser_datetime_zone, fastser_time_zone, room, timedelta_is_long
 from fastser._core.tags cimport *

@@ -13,9 +13,20 @@ from fastser._core.capi cimport PY_SSIZE_T_MAX
 from fastser._core.stack cimport fastser_stack_short
 from fastser._core.faults cimport too_deep
 from fastser._core.table_decimals cimport decimal_parse, decimal_scale, DECIMAL_DIGITS
-from fastser._core.table_kernels cimport *
-from fastser._core.table_nodes cimport *
-from fastser._core.table_pieces cimport *
+from fastser._core.table_kernels cimport (
+    fastser_count_ones, fastser_exact_doubles, fastser_narrow, fastser_pack_bools, fastser_scatter, fastser_set_bits,
+    fastser_shorten_offsets, fastser_take, fastser_to_64, fastser_to_double, fastser_to_same,
+)
+from fastser._core.table_nodes cimport (
+    arena, AT_ITEM, AT_KEY, bit_at, bytes_at, length_at, Node, NODE_BITS, NODE_BYTES_OF_BOOL, NODE_DECIMAL,
+    NODE_DURATION, NODE_FIXED, NODE_FLOAT, NODE_INT, NODE_LIST, NODE_LONG_BINARY, NODE_LONG_DURATION, NODE_LONG_TEXT,
+    NODE_NULLABLE, NODE_STRUCT, NODE_TAKE, NODE_TEXT, NODE_TIMESTAMP, NODE_TRUTH, NODE_UNSIGNED, NODE_UUID, Place,
+    refuse, Span, spend,
+)
+from fastser._core.table_pieces cimport (
+    append_piece, Field, Fields, fields_release, flatten, gather_fields, Piece, piece_count, source_of, starts_of,
+    target_of, without_nulls,
+)
 from fastser._core.table_zones cimport check_clock, long_durations, to_utc, zone_name
 from fastser._core.tags cimport TAG_SET, TAG_FROZENSET, TAG_LIST, TAG_INSTANCES, TAG_NAMED_ROWS
 

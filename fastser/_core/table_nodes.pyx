@@ -17,7 +17,10 @@ from fastser._core.buffer cimport Buffer, buffer_append, buffer_release
 from fastser._core.callables cimport read_callable
 from fastser._core.capi cimport PY_SSIZE_T_MAX, fastser_decref
 from fastser._core.columns cimport view_offset
-from fastser._core.cursors cimport *
+from fastser._core.cursors cimport (
+    claim, descend, next_data, next_text, read_byte, read_count, read_unsigned, read_varint, take_bits, take_f64,
+    take_i16, take_i32, take_i64, take_i8,
+)
 from fastser._core.decode cimport decode_value, read_dtype
 from fastser._core.decoder cimport Decoder, ShapeSeen
 from fastser._core.faults cimport bad, short_column, too_deep, unbacked

@@ -7,7 +7,10 @@ from fastser._core.buffer cimport Buffer, buffer_append, buffer_extend, buffer_r
 from fastser._core.faults cimport too_deep
 from fastser._core.stack cimport fastser_stack_short
 from fastser._core.table_kernels cimport fastser_offsets_64
-from fastser._core.table_nodes cimport *
+from fastser._core.table_nodes cimport (
+    arena, bit_at, bytes_at, Node, NODE_CONCAT, NODE_DICT, NODE_LONG_TEXT, NODE_NULL, NODE_NULLABLE, NODE_ROWS,
+    NODE_TAKE, NODE_TEXT, Nodes, Place, refuse, Span, spend, unsigned_at,
+)
 from fastser._core.tags cimport TAG_ARRAY, TAG_ARRAY_RUN
 
 from fastser import errors as _errors

@@ -3,8 +3,9 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int32_t, int64_t
 
+from fastser._core.buffer cimport Buffer
 from fastser._core.faults cimport bad
-from fastser._core.table_nodes cimport *
+from fastser._core.table_nodes cimport arena, Node, NODE_DURATION, NODE_LONG_DURATION, Nodes, Place, refuse
 from fastser._core.table_pieces cimport Piece, piece_count, source_of
 from fastser._core.times cimport FASTSER_DAY_MICROSECONDS
 

@@ -20,8 +20,13 @@ from fastser._core.references cimport let_go
 from fastser._core.row_source cimport exports_rows, only_row
 from fastser._core.stack cimport fastser_stack_limit
 from fastser._core.table_columns cimport Table, make_column
-from fastser._core.table_nodes cimport *
-from fastser._core.table_pieces cimport *
+from fastser._core.table_nodes cimport (
+    AT_ITEM, AT_KEY, check_end, Node, NODE_DICT, NODE_LIST, NODE_ROWS, NODE_STRUCT, Nodes, Place, read_node, refuse,
+)
+from fastser._core.table_pieces cimport (
+    append_piece, Field, Fields, fields_release, flatten, gather_fields, Piece, piece_count, source_of, starts_of,
+    without_nulls,
+)
 from fastser._core.tags cimport FLAG_FOREIGN, FLAG_REFS
 from fastser._core.text cimport fastser_all_ascii
 
