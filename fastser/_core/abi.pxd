@@ -1,9 +1,9 @@
-"""The Arrow C data and stream interfaces, from their specification.
+"""The Arrow C data and stream interfaces, and the view of binary-view arrays, from their specification.
 
 https://arrow.apache.org/docs/format/CDataInterface.html and CStreamInterface.html
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from *:
@@ -90,3 +90,14 @@ cdef extern from *:
         const char* (*get_last_error)(ArrowArrayStream*) noexcept nogil
         void (*release)(ArrowArrayStream*) noexcept nogil
         void* private_data
+
+
+cdef enum:
+    VIEW_INLINE_MAX = 12                 # a binary view holds so many bytes itself
+
+
+cdef struct BinaryView:
+    int32_t length
+    char prefix[4]
+    int32_t buffer_index
+    int32_t offset

@@ -13,14 +13,13 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from fastser import errors
-from fastser._core.abi cimport ArrowArray, ArrowSchema
+from fastser._core.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
 from fastser._core.arrow_check cimport metadata_size, offset_at, run_end_at
 from fastser._core.arrow_layout cimport (
     has_validity, Layout, LAYOUT_BINARY, LAYOUT_BITS, LAYOUT_DENSE, LAYOUT_FIXED, LAYOUT_FIXED_LIST, LAYOUT_LIST,
     LAYOUT_LIST_VIEW, LAYOUT_NULL, layout_parse, LAYOUT_RUN_END, LAYOUT_SPARSE, LAYOUT_STRUCT, LAYOUT_VIEW,
     union_children,
 )
-from fastser._core.arrow_out cimport VIEW_INLINE_MAX, BinaryView
 from fastser._core.arrow_place cimport Place, place_child, place_dictionary, place_text
 from fastser._core.arrow_values cimport is_valid
 

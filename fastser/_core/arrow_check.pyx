@@ -6,13 +6,12 @@ from libc.stdint cimport (
 from libc.string cimport memcpy, strcmp
 
 from fastser import errors
-from fastser._core.abi cimport ArrowArray, ArrowSchema
+from fastser._core.abi cimport ArrowArray, ArrowSchema, BinaryView
 from fastser._core.arrow_layout cimport (
     ANY_NUMBER, ARROW_MAX_DEPTH, has_validity, item_size, Layout, LAYOUT_BINARY, LAYOUT_BITS, LAYOUT_DENSE,
     LAYOUT_FIXED, LAYOUT_FIXED_LIST, LAYOUT_LIST, LAYOUT_LIST_VIEW, LAYOUT_NULL, layout_parse, LAYOUT_RUN_END,
     LAYOUT_SPARSE, LAYOUT_STRUCT, LAYOUT_VIEW, union_children,
 )
-from fastser._core.arrow_out cimport BinaryView
 from fastser._core.arrow_place cimport Place, place_child, place_dictionary, place_text
 from fastser._core.arrow_values cimport (
     bad_indices, bad_list_views, bad_offsets, bad_run_ends, bad_texts, bad_type_ids, bad_views, count_valid,

@@ -12,18 +12,40 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastser._core.abi cimport ArrowArray, ArrowArrayStream, ArrowSchema
-from fastser._core.arrow_out cimport fastser_count_down, fastser_release_owner
 
 
 cdef extern from *:
     """
     #if defined(_MSC_VER)
+    #include <intrin.h>
     #define fastser_count_up(count) _InterlockedIncrement64((volatile __int64 *) (count))
+    #define fastser_count_down(count) _InterlockedDecrement64((volatile __int64 *) (count))
     #else
     #define fastser_count_up(count) __atomic_add_fetch((count), 1, __ATOMIC_RELAXED)
+    #define fastser_count_down(count) __atomic_sub_fetch((count), 1, __ATOMIC_ACQ_REL)
     #endif
+
+    #if PY_VERSION_HEX >= 0x030D0000
+    #define fastser_finalizing() Py_IsFinalizing()
+    #else
+    #define fastser_finalizing() _Py_IsFinalizing()
+    #endif
+
+    /* From any thread, with or without the GIL.  A thread that asks for the GIL while the interpreter
+       ends never comes back, and afterwards there is none: then the object is left to the system. */
+    static inline void fastser_release_owner(PyObject *owner) {
+        PyGILState_STATE state;
+        if (!Py_IsInitialized() || (fastser_finalizing() && !PyGILState_Check()))
+            return;
+        state = PyGILState_Ensure();
+        Py_DECREF(owner);
+        PyGILState_Release(state);
+    }
     """
     int64_t fastser_count_up(int64_t* count) noexcept nogil
+    int64_t fastser_count_down(int64_t* count) noexcept nogil
+    bint fastser_finalizing() noexcept nogil
+    void fastser_release_owner(PyObject* owner) noexcept nogil
 
 
 cdef struct Loan:

@@ -16,9 +16,9 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset, strcmp
 
 from fastser import errors
-from fastser._core.abi cimport ArrowArray, ArrowSchema
+from fastser._core.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
 from fastser._core.arrow_out cimport (
-    ROW_CHILDREN, ROW_HEADER, VIEW_CUT, VIEW_INLINE_MAX, BinaryView, fastser_item_formats, fastser_row_names, fastser_zeros,
+    fastser_item_formats, fastser_row_names, fastser_zeros, ROW_CHILDREN, ROW_HEADER, VIEW_CUT,
 )
 from fastser._core.columns cimport Body, View, view_clear
 from fastser._core.tags cimport *

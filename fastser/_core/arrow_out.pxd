@@ -10,39 +10,16 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from fastser._core.abi cimport ArrowArray, ArrowSchema
+from fastser._core.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
+from fastser._core.arrow_export cimport fastser_count_down, fastser_release_owner
 from fastser._core.columns cimport Body, View
 from fastser._core.tags cimport *
 
 
 cdef extern from *:
     """
-    #if defined(_MSC_VER)
-    #include <intrin.h>
-    #define fastser_count_down(count) _InterlockedDecrement64((volatile __int64 *) (count))
-    #else
-    #define fastser_count_down(count) __atomic_sub_fetch((count), 1, __ATOMIC_ACQ_REL)
-    #endif
-
-    #if PY_VERSION_HEX >= 0x030D0000
-    #define fastser_finalizing() Py_IsFinalizing()
-    #else
-    #define fastser_finalizing() _Py_IsFinalizing()
-    #endif
-
     /* What an empty array's buffers point to: its one offset, or nothing at all. */
     static const int64_t fastser_zeros[2] = {0, 0};
-
-    /* From any thread, with or without the GIL.  A thread that asks for the GIL while the interpreter
-       ends never comes back, and afterwards there is none: then the object is left to the system. */
-    static inline void fastser_release_owner(PyObject *owner) {
-        PyGILState_STATE state;
-        if (!Py_IsInitialized() || (fastser_finalizing() && !PyGILState_Check()))
-            return;
-        state = PyGILState_Ensure();
-        Py_DECREF(owner);
-        PyGILState_Release(state);
-    }
 
     /* In the order of the columns; small and large. */
     static const char *const fastser_row_names[] = {
@@ -51,9 +28,6 @@ cdef extern from *:
         {"vz", "l", "g", "i", "u", "z", "s", "c", "C", "C"},
         {"vz", "l", "g", "i", "U", "Z", "s", "c", "C", "C"}};
     """
-    int64_t fastser_count_down(int64_t* count) noexcept nogil
-    bint fastser_finalizing() noexcept nogil
-    void fastser_release_owner(PyObject* owner) noexcept nogil
     const int64_t* fastser_zeros
     const char** fastser_row_names
     const char* (*fastser_item_formats)[10]
@@ -63,15 +37,7 @@ cdef enum:
     ROW_HEADER = 2                       # version and flags, before the columns
     ROW_CHILDREN = 12
     ROW_PARTS = 23                       # the row, its children and the items of the lists
-    VIEW_INLINE_MAX = 12                 # a binary view holds so many bytes itself
     VIEW_CUT = 0x7fffffc0                # a body goes on in the next view after one of so many bytes or more
-
-
-cdef struct BinaryView:
-    int32_t length
-    char prefix[4]
-    int32_t buffer_index
-    int32_t offset
 
 
 cdef struct SchemaExport:

@@ -9,7 +9,8 @@ from libc.stdint cimport (
 )
 from libc.string cimport memcmp, memcpy
 
-from fastser._core.arrow_out cimport VIEW_INLINE_MAX, BinaryView
+from fastser._core.abi cimport BinaryView, VIEW_INLINE_MAX
+
 
 
 ctypedef fused offset_t:

@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
 
-from fastser._core.abi cimport ArrowArray, ArrowSchema
+from fastser._core.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
 from fastser._core.arena cimport Arena, arena_free, arena_new
 from fastser._core.arrow_check cimport offset_at, run_end_at
 from fastser._core.arrow_data cimport ArrowData
@@ -18,7 +18,6 @@ from fastser._core.arrow_layout cimport (
     has_validity, Layout, LAYOUT_BINARY, LAYOUT_BITS, LAYOUT_DENSE, LAYOUT_FIXED, LAYOUT_FIXED_LIST, LAYOUT_LIST_VIEW,
     LAYOUT_NULL, layout_parse, LAYOUT_RUN_END, LAYOUT_SPARSE, LAYOUT_STRUCT, LAYOUT_VIEW, union_children,
 )
-from fastser._core.arrow_out cimport VIEW_INLINE_MAX, BinaryView
 from fastser._core.arrow_values cimport count_valid, is_valid
 from fastser._core.backing cimport back_items
 from fastser._core.buffer cimport Buffer, append_varint, buffer_append, buffer_extend, buffer_release, buffer_reserve

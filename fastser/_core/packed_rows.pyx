@@ -9,7 +9,8 @@ from libc.string cimport memset
 
 from fastser import errors
 from fastser._core.abi cimport ArrowArray, ArrowArrayStream, ArrowSchema
-from fastser._core.arrow_out cimport fastser_finalizing, fastser_release_owner, schema_export
+from fastser._core.arrow_export cimport fastser_finalizing, fastser_release_owner
+from fastser._core.arrow_out cimport schema_export
 from fastser._core.capi cimport PY_SSIZE_T_MAX
 from fastser._core.capsules cimport new_schema_capsule, new_stream_capsule
 from fastser._core.dumps cimport encode_columns, give_encoder

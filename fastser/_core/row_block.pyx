@@ -8,7 +8,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from fastser._core.abi cimport ArrowArray
-from fastser._core.arrow_out cimport VIEW_CUT, VIEW_INLINE_MAX, BinaryView, RowArrays, put_views, rows_export, view_room
+from fastser._core.abi cimport BinaryView, VIEW_INLINE_MAX
+from fastser._core.arrow_out cimport VIEW_CUT, RowArrays, put_views, rows_export, view_room
 from fastser._core.buffer cimport Buffer, append_u8, buffer_append, buffer_extend, buffer_release, buffer_reserve
 from fastser._core.columns cimport Body, Columns, Lent, columns_bodies, columns_body_count, data_size, text_size, view_offset
 from fastser._core.packed cimport gathered
