@@ -76,13 +76,13 @@ setup(
         Extension(
             os.path.splitext(source)[0].replace(os.sep, "."),
             [source],
-            depends=glob(os.path.join("fastser", "_core", "*.pxd")),
+            depends=glob(os.path.join("fastser", "_core", "**", "*.pxd"), recursive=True),
             include_dirs=[numpy.get_include()],
             define_macros=macros,
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )
-        for source in sorted(glob(os.path.join("fastser", "_core", "*.pyx")))
+        for source in sorted(glob(os.path.join("fastser", "_core", "**", "*.pyx"), recursive=True))
     ],
     cmdclass={"build_ext": BuildExt},
 )

@@ -6,13 +6,13 @@
 from typing import TYPE_CHECKING
 
 from fastser import interpreter  # first: it refuses those that NumPy cannot be loaded in
-from fastser._core.arrow_data import ArrowData
+from fastser._core.arrow.data import ArrowData
 from fastser._core.loads import loads, requirements
 from fastser._core.loads_many import loads_many
 from fastser._core.dumps import dumps, pack
-from fastser._core.packed import Packed, frame_length
-from fastser._core.packed_rows import PackedRows, pack_many
-from fastser._core.tables import to_arrow
+from fastser._core.frame.packed import Packed, frame_length
+from fastser._core.pack_many import PackedRows, pack_many
+from fastser._core.to_arrow import to_arrow
 from fastser._core.from_arrow import from_arrow
 from fastser.allow import STANDARD
 from fastser.api import Serializer, dump, load, register

@@ -16,14 +16,14 @@ from fastser import errors, hooks
 from fastser._core.loads import loads, loads_private
 from fastser._core.dumps import dumps, pack
 from fastser._core.loads_many import loads_many
-from fastser._core.packed import HEADER_SIZE, Packed, frame_length
-from fastser._core.packed_rows import PackedRows, pack_many
-from fastser._core.shared import AVAILABLE, Mapping
+from fastser._core.frame.packed import HEADER_SIZE, Packed, frame_length
+from fastser._core.pack_many import PackedRows, pack_many
+from fastser._core.store.shared import AVAILABLE, Mapping
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from fastser._core.packed import ArrowArrayExportable, ArrowStreamExportable
+    from fastser._core.frame.packed import ArrowArrayExportable, ArrowStreamExportable
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _PATHS = (str, bytes, os.PathLike)

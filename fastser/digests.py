@@ -15,7 +15,7 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from fastser._core.plans import version_of
+from fastser._core.classes.plans import version_of
 from fastser.fallback import MAIN, names_in, reference, resolve, text_of
 from fastser.hooks import found_in
 

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate, numpy_classes
-from fastser._core.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
-from fastser._core.arrow_data import ArrowData
-from fastser._core.dtypes import describe
+from fastser._core.search.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
+from fastser._core.arrow.data import ArrowData
+from fastser._core.values.dtypes import describe
 from fastser._core.dumps import pack
 from fastser.fallback import Plan, declined, is_refusal, reduce, reference
 from fastser.hooks import MAPPINGS

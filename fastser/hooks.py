@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors
-from fastser._core.arrow_data import ArrowData
+from fastser._core.arrow.data import ArrowData
 
 # From Python 3.15 on there are two.
 MAPPINGS: tuple[type, ...] = tuple(getattr(builtins, name) for name in ("dict", "frozendict") if hasattr(builtins, name))

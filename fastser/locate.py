@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastser import fallback
-from fastser._core.plain import Answers, Plain
+from fastser._core.search.plain import Answers, Plain
 from fastser.errors import type_name
 from fastser.hooks import NATIVE, MAPPINGS, PROCESS, Hooks
 

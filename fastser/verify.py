@@ -6,7 +6,7 @@ from typing import Any
 
 from fastser import errors, locate
 from fastser._core.loads import loads
-from fastser._core.packed import Packed
+from fastser._core.frame.packed import Packed
 from fastser.hooks import PROCESS, Hooks
 
 _TRIES = 100_000

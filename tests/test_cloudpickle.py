@@ -9,7 +9,7 @@ import cloudpickle
 import fastser
 import numpy as np
 import pytest
-from fastser._core.packed import frame_length
+from fastser._core.frame.packed import frame_length
 
 
 BIG = 20_000  # bytes, well above what rides in a frame's columns

@@ -112,7 +112,7 @@ def test_readme_lists_what_is_there():
 
 # --- what the pages say of the sources ---------------------------------------------------------------------------------
 
-TAGS = (ROOT / "fastser" / "_core" / "tags.pxd").read_text(encoding="utf-8")
+TAGS = (ROOT / "fastser" / "_core" / "format" / "tags.pxd").read_text(encoding="utf-8")
 
 
 def constants(prefix):
@@ -161,7 +161,7 @@ def test_the_size_of_a_small_frame_is_as_told(page):
 
 # --- docstrings --------------------------------------------------------------------------------------------------------
 
-MODULES = ["fastser.api", "fastser.errors", "fastser.fallback", "fastser.locate", "fastser._core.packed", "fastser._core.shared", "fastser.store.stats"]
+MODULES = ["fastser.api", "fastser.errors", "fastser.fallback", "fastser.locate", "fastser._core.frame.packed", "fastser._core.store.shared", "fastser.store.stats"]
 
 
 def documented():

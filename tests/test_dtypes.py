@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastser
-from fastser._core.dtypes import build, describe
+from fastser._core.values.dtypes import build, describe
 
 pytestmark = pytest.mark.core
 

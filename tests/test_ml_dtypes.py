@@ -14,7 +14,7 @@ from same import same, same_dtype
 
 import fastser
 from fastser import DecodeError, UnsafeDataError
-from fastser._core.dtypes import build as dtype_of, describe
+from fastser._core.values.dtypes import build as dtype_of, describe
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 

@@ -1,6 +1,7 @@
 """The package as a whole: who imports whom, what is public, what is shipped, what a type checker sees."""
 
 import ast
+import graphlib
 import importlib.metadata
 import os
 import pickle
@@ -21,69 +22,9 @@ CORE = PACKAGE / "_core"
 
 # --- who imports whom --------------------------------------------------------------------------------------------------
 
-# Each module may import from earlier layers only, and within its own layer only where SIDEWAYS says so. A header of the core
-# that is not named here is a leaf: it knows one kind of value or run, both ways.
-LAYERS = [
-    {"errors"},
-    {"interpreter"},
-    {"_core.abi", "_core.capi", "_core.pages", "_core.tags"},
-    {"_core.shared"},
-    {"_core.buffer"},
-    {"_core.columns"},
-    {"LEAF"},
-    {"_core.capsules"},
-    {"_core.arrow_check"},
-    {"_core.arrow_apart", "_core.arrow_build"},
-    {"_core.arrow_data"},
-    {"hooks"},
-    {"views", "numpy_classes"},
-    {"fallback"},
-    {"ways"},
-    {"standard_pandas"},
-    {"standard"},
-    {"allow"},
-    {"_core.reducers"},
-    {"_core.plain", "_core.alike"},
-    {"locate"},
-    {"inspection"},
-    {"_core.plans"},
-    {"digests", "enums", "late"},
-    {"definitions"},
-    {"by_value"},
-    {"on_demand"},
-    {"_core.reached"},
-    {"_core.packed", "_core.dtypes", "_core.arrow_in"},
-    {"_core.row_source", "_core.row_block"},
-    {"_core.frame_block"},
-    {"_core.faults"},
-    {"_core.cursors", "_core.hashing"},
-    {"_core.references"},
-    {"_core.bodies", "_core.leaf_runs"},
-    {"_core.array_views", "_core.row_columns", "_core.templates"},
-    {"_core.callables", "_core.parts"},
-    {"_core.rebuild", "_core.rebuild_array_classes", "_core.rebuild_calls", "_core.rebuild_instances"},
-    {"_core.memory"},
-    {"_core.globals"},
-    {"_core.array_classes", "_core.calls", "_core.instances"},
-    {"_core.array_runs"},
-    {"_core.leaves"},
-    {"_core.foreign"},
-    {"_core.encode", "_core.decode"},
-    {"_core.table_nodes"},
-    {"_core.table_pieces"},
-    {"_core.table_zones"},
-    {"_core.table_columns"},
-    {"_core.loads", "_core.tables", "_core.from_arrow"},
-    {"verify"},
-    {"_core.dumps"},
-    {"_core.packed_rows", "_core.loads_many"},
-    {"api", "explain"},
-    {"store"},
-    {"integrations"},
-    {"lazy"},
-    {"__init__"},
-    {"__main__"},
-]
+# A folder of the core takes from itself and from those named before it; so do the parts that stand on the core.
+CORE_ORDER = ["c", "format", "arrow", "classes", "values", "frame", "search", "encode", "decode", "tables"]
+ABOVE_THE_CORE = ["api", "store", "integrations", "__init__", "__main__"]
 
 
 def sources():
@@ -93,17 +34,12 @@ def sources():
         if path.suffix in (".py", ".pyx", ".pxd"):
             name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
             modules.setdefault(name.removesuffix(".__init__"), []).append(path)
-    modules.pop("_core")  # empty: it only makes a package of the folder
     return modules
 
 
-def rank(module):
-    top = module.split(".")[0]
-    for i, layer in enumerate(LAYERS):
-        if module in layer or (top in layer and top != "_core"):
-            return i
-    assert module.startswith("_core."), f"give {module} its place in LAYERS"
-    return LAYERS.index({"LEAF"})
+def room(module):
+    """What a module stands in: a folder of the core, a public function of it, or a module or folder of Python."""
+    return ".".join(module.split(".")[: 2 if module.startswith("_core.") else 1])
 
 
 CYTHON_IMPORT = re.compile(
@@ -150,31 +86,58 @@ def imports_of(name, files):
     return found - {name}
 
 
+IMPORTS = {name: imports_of(name, files) for name, files in sources().items()}
+
+
 @pytest.mark.core
-@pytest.mark.parametrize("name, files", sources().items(), ids=sources())
-def test_imports_point_one_way(name, files):
-    for other in imports_of(name, files):
-        if rank(name) == rank(other) == LAYERS.index({"LEAF"}):
-            continue  # among the headers the compiler itself allows no circle
-        if name.split(".")[0] == other.split(".")[0] in ("store", "integrations"):
-            continue
-        assert rank(other) < rank(name), f"fastser.{name} must not import fastser.{other}"
+def test_imports_close_no_circle():
+    rooms = {}
+    for name, others in IMPORTS.items():
+        rooms.setdefault(room(name), set()).update({room(other) for other in others} - {room(name)})
+    for graph in (IMPORTS, rooms):
+        list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("order", [[f"_core.{folder}" for folder in CORE_ORDER], ABOVE_THE_CORE], ids=["core", "above"])
+def test_imports_point_one_way(order):
+    wrong = [
+        f"fastser.{name} must not import fastser.{other}"
+        for name, others in IMPORTS.items()
+        for other in others
+        if room(name) in order and room(other) in order and order.index(room(other)) > order.index(room(name))
+    ]
+    assert not wrong
+
+
+@pytest.mark.core
+def test_every_folder_of_the_core_has_its_place():
+    folders = {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {*CORE_ORDER, "store"}
+    assert {path.stem for path in CORE.glob("*.pyx")} == {"dumps", "loads", "pack_many", "loads_many", "to_arrow", "from_arrow"}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("path", sorted(CORE.rglob("*.p[yx][xd]")), ids=lambda path: path.relative_to(CORE).as_posix())
+def test_cimports_name_what_they_take(path):
+    whole = re.findall(r"^\s*from (\S+) cimport \*", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(whole) <= {"fastser._core.format.tags", "fastser._core.c.capi"}
 
 
 @pytest.mark.core
 def test_the_import_reader_reads_every_form_of_import(tmp_path):
     source = tmp_path / "x.pyx"
     source.write_text(
-        "from fastser._core.buffer cimport (\n    Buffer,  # a (comment)\n    reserve,\n)\n"
-        "cimport fastser._core.capi as capi\n"
+        "from fastser._core.c.buffer cimport (\n    Buffer,  # a (comment)\n    reserve,\n)\n"
+        "cimport fastser._core.c.capi as capi\n"
         "from fastser import errors\n"
         "    from fastser import __version__\n"
         "from libc.string cimport memcpy\n"
-        "from fastser._core cimport tags\n",
+        "from fastser._core.format cimport tags\n",
         encoding="utf-8",
     )
     assert list(imported(source)) == [
-        "fastser._core.buffer", "fastser._core.capi", "fastser.errors", "fastser", "fastser._core.tags"
+        "fastser._core.c.buffer", "fastser._core.c.capi", "fastser.errors", "fastser", "fastser._core.format.tags"
     ]  # fmt: skip
 
 
@@ -331,8 +294,8 @@ def test_wheel_holds_the_package_and_no_sources_of_the_core(dist):
     (path,) = dist.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
-    compiled = {name.rpartition("/")[2].split(".")[0] for name in shipped if name.endswith((".so", ".pyd"))}
-    assert compiled == {path.stem for path in CORE.glob("*.pyx")}
+    compiled = {name.split(".")[0] for name in shipped if name.endswith((".so", ".pyd"))}
+    assert compiled == {path.relative_to(ROOT).with_suffix("").as_posix() for path in CORE.rglob("*.pyx")}
     wanted = {path.relative_to(ROOT).as_posix() for suffix in ("*.py", "*.pyi", "py.typed") for path in PACKAGE.rglob(suffix)}
     assert {name for name in shipped if not name.endswith((".so", ".pyd"))} == wanted
 
@@ -455,8 +418,8 @@ def test_a_strict_type_checker_finds_misuse(installed, tmp_path):
 def test_stubs_agree_with_the_compiled_functions(installed, tmp_path):
     (tmp_path / "mypy.ini").write_text("[mypy]\nignore_missing_imports = True\n", encoding="utf-8")
     # What Cython puts into every module, the refusal to be called, and classes that are a module's own.
-    allowed = r"fastser\._core\.\w+\.(__test__|__pyx_capi__|(Packed|PackedRows|ArrowData|Seen)\.__init__|Source|RowObjects|RowStream|ClassPlan|Rest)"
+    allowed = r"fastser\._core\.[\w.]+\.(__test__|__pyx_capi__|(Packed|PackedRows|ArrowData|Seen)\.__init__|Source|RowObjects|RowStream|ClassPlan|Rest)"
     (tmp_path / "allowed").write_text(allowed, encoding="utf-8")
-    modules = [f"fastser._core.{stub.stem}" for stub in sorted(CORE.glob("*.pyi"))]
+    modules = [".".join(stub.relative_to(ROOT).with_suffix("").parts) for stub in sorted(CORE.rglob("*.pyi"))]
     options = ["--mypy-config-file", "mypy.ini", "--allowlist", "allowed", "--ignore-unused-allowlist"]
     run(sys.executable, "-m", "mypy.stubtest", *options, *modules, cwd=tmp_path)

@@ -16,7 +16,7 @@ import pytest
 
 import fastser
 from fastser import DecodeError, Packed
-from fastser._core.packed import HEADER_SIZE, MAGIC, frame_length, rebuild
+from fastser._core.frame.packed import HEADER_SIZE, MAGIC, frame_length, rebuild
 from same import same
 
 pytestmark = pytest.mark.core

@@ -308,7 +308,7 @@ def test_flags_cost_nothing_where_there_are_none():
     plain = pl.Series("a", [2, 1] * 500)
     known = plain.set_sorted()
     assert len(fastser.dumps(known)) - len(fastser.dumps(plain)) <= 64
-    assert fastser.explain(plain).children[0].type_name == "fastser._core.arrow_data.ArrowData"
+    assert fastser.explain(plain).children[0].type_name == "fastser._core.arrow.data.ArrowData"
     assert fastser.explain(known).children[0].type_name == "tuple"
 
 

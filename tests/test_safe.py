@@ -841,7 +841,7 @@ BUILTINS = [
     "datetime.datetime", "datetime.timezone", "decimal.Decimal", "zoneinfo.ZoneInfo", "uuid.UUID", "array.array", "_io.BytesIO", "_io.FileIO",
     "_thread.lock", "_thread.RLock", "_socket.socket", "numpy.ndarray", "numpy.dtype", "numpy.float64", "numpy.record", "numpy.void",
     "ctypes.c_int", "ctypes.Structure", "ctypes.c_void_p", "operator.itemgetter", "enum.Enum", "typing.NamedTuple", "pathlib.Path",
-    "fastser.Packed", "fastser._core.packed.Packed",
+    "fastser.Packed", "fastser._core.frame.packed.Packed",
 ]  # fmt: skip
 
 FORGED = """

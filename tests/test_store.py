@@ -19,7 +19,7 @@ import fastser
 import numpy as np
 import pytest
 import store_processes
-from fastser._core import shared
+from fastser._core.store import shared
 from fastser.store import directory as directories
 
 pytestmark = [pytest.mark.core, pytest.mark.skipif(sys.platform != "linux", reason="the store needs Linux")]

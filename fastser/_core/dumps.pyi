@@ -1,6 +1,6 @@
 from typing import Literal
 
-from fastser._core.packed import Packed
+from fastser._core.frame.packed import Packed
 from fastser.hooks import Hooks
 
 def dumps(

@@ -2,23 +2,23 @@
 
 from cpython.object cimport PyObject
 
-from fastser._core.backing cimport back_items
-from fastser._core.capi cimport (
+from fastser._core.c.capi cimport (
     PY_SSIZE_T_MAX, fastser_bytes_size, fastser_collector_pause, fastser_collector_resume, fastser_incref, fastser_xdecref,
 )
-from fastser._core.calls cimport ask_once
-from fastser._core.columns cimport columns_capacity
-from fastser._core.encode cimport walk
-from fastser._core.encoder cimport (
+from fastser._core.c.memo cimport memo_clear
+from fastser._core.c.stack cimport fastser_stack_limit
+from fastser._core.encode.calls cimport ask_once
+from fastser._core.encode.memory cimport path_of
+from fastser._core.encode.objects cimport runs_code
+from fastser._core.encode.padding cimport back_items
+from fastser._core.encode.state cimport (
     Encoder, encoder_clear, encoder_free, encoder_new, FALLBACK_CLOUDPICKLE, FALLBACK_NONE, FALLBACK_PICKLE, POOL_SIZE,
     SCRATCH_KEPT, STOP_ACYCLIC, STOP_CAREFUL, STOP_CLASSES, STOP_DEEP, STOP_LARGE, STOP_NO, STOP_RECURSIVE, STOP_SINGLY,
     STOP_STACK,
 )
-from fastser._core.foreign cimport runs_code
-from fastser._core.memo cimport memo_clear
-from fastser._core.memory cimport path_of
-from fastser._core.packed cimport frame_to_bytes, packed_new
-from fastser._core.stack cimport fastser_stack_limit
+from fastser._core.encode.walk cimport walk
+from fastser._core.format.columns cimport columns_capacity
+from fastser._core.frame.packed cimport frame_to_bytes, packed_new
 
 from functools import partial as _partial
 

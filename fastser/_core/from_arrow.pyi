@@ -1,3 +1,3 @@
-from fastser._core.packed import ArrowArrayExportable, ArrowStreamExportable, Packed
+from fastser._core.frame.packed import ArrowArrayExportable, ArrowStreamExportable, Packed
 
 def from_arrow(producer: ArrowArrayExportable | ArrowStreamExportable) -> Packed: ...

@@ -5,39 +5,39 @@ from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
 
-from fastser._core.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
-from fastser._core.arena cimport Arena, arena_free, arena_new
-from fastser._core.arrow_check cimport offset_at, run_end_at
-from fastser._core.arrow_data cimport ArrowData
-from fastser._core.arrow_kernels cimport (
+from fastser._core.arrow.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
+from fastser._core.arrow.check cimport offset_at, run_end_at
+from fastser._core.arrow.data cimport ArrowData
+from fastser._core.arrow.kernels cimport (
     fastser_copy_bits, fastser_decimal_text, fastser_ends_32_32, fastser_ends_32_64, fastser_ends_64_32,
     fastser_ends_64_64, fastser_fill, fastser_fill_doubles, fastser_fill_intervals, fastser_fill_times,
     FASTSER_TIMES_FINE, FASTSER_TIMES_MONTHS, FASTSER_TIMES_OK,
 )
-from fastser._core.arrow_layout cimport (
+from fastser._core.arrow.layout cimport (
     has_validity, Layout, LAYOUT_BINARY, LAYOUT_BITS, LAYOUT_DENSE, LAYOUT_FIXED, LAYOUT_FIXED_LIST, LAYOUT_LIST_VIEW,
     LAYOUT_NULL, layout_parse, LAYOUT_RUN_END, LAYOUT_SPARSE, LAYOUT_STRUCT, LAYOUT_VIEW, union_children,
 )
-from fastser._core.arrow_values cimport count_valid, is_valid
-from fastser._core.backing cimport back_items
-from fastser._core.buffer cimport Buffer, append_varint, buffer_append, buffer_extend, buffer_release, buffer_reserve
-from fastser._core.copy cimport fastser_copy_short
-from fastser._core.encoder cimport (
+from fastser._core.arrow.values cimport count_valid, is_valid
+from fastser._core.c.arena cimport Arena, arena_free, arena_new
+from fastser._core.c.buffer cimport Buffer, append_varint, buffer_append, buffer_extend, buffer_release, buffer_reserve
+from fastser._core.c.copy cimport fastser_copy_short
+from fastser._core.encode.identity cimport write_lengths, write_unsigned
+from fastser._core.encode.padding cimport back_items
+from fastser._core.encode.scalars cimport room
+from fastser._core.encode.state cimport (
     Encoder, encoder_begin, encoder_clear, encoder_free, encoder_new, stop, STOP_LARGE, text_failed, write_tag,
     write_varint,
 )
-from fastser._core.ints cimport int_narrow
-from fastser._core.numbering cimport write_lengths, write_unsigned
-from fastser._core.packed cimport packed_new
-from fastser._core.scalars cimport room
-from fastser._core.table_nodes cimport AT_ITEM, AT_KEY, Place, Span, path_of_place
-from fastser._core.table_zones cimport clock_of, zone_of
-from fastser._core.tags cimport *
-from fastser._core.text cimport end_item
-from fastser._core.times cimport DAY_FIRST, DAY_LAST, FASTSER_DAY_MICROSECONDS
+from fastser._core.format.tags cimport *
+from fastser._core.frame.packed cimport packed_new
+from fastser._core.tables.nodes cimport AT_ITEM, AT_KEY, Place, Span, path_of_place
+from fastser._core.tables.zones cimport clock_of, zone_of
+from fastser._core.values.ints cimport int_narrow
+from fastser._core.values.text cimport end_item
+from fastser._core.values.times cimport DAY_FIRST, DAY_LAST, FASTSER_DAY_MICROSECONDS
 
 from fastser import errors as _errors
-from fastser._core.arrow_data import ArrowData as _ArrowData
+from fastser._core.arrow.data import ArrowData as _ArrowData
 
 cdef object _utc = zone_of("UTC")
 

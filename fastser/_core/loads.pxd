@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from fastser._core.arrow_in cimport RowBatch
+from fastser._core.frame.rows_in cimport RowBatch
 
 
 cdef enum:

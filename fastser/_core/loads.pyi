@@ -3,7 +3,7 @@ from typing import Any
 
 from typing_extensions import Buffer
 
-from fastser._core.packed import ArrowArrayExportable, ArrowStreamExportable
+from fastser._core.frame.packed import ArrowArrayExportable, ArrowStreamExportable
 from fastser.hooks import Hooks
 
 def loads(

@@ -7,20 +7,22 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport malloc
 from libc.string cimport memset
 
-from fastser._core.arrays cimport DTYPE_UINT8, fastser_array_data, fastser_new_array, fastser_plain, fastser_plain_import
-from fastser._core.arrow_in cimport ArrowRow, RowBatch, row_frame, row_view
-from fastser._core.bodies cimport GIL_KEPT_COPYING
-from fastser._core.capi cimport *
-from fastser._core.columns cimport View
-from fastser._core.decode cimport decode_root, word_error
-from fastser._core.decoder cimport Decoder, decoder_begin, decoder_release
-from fastser._core.faults cimport reraise
-from fastser._core.frame cimport FRAME_OK, align_up, frame_parse, view_release
-from fastser._core.packed cimport Packed, frame_error, packed_view
-from fastser._core.pages cimport HUGE_MIN, fastser_advise_huge
-from fastser._core.row_source cimport exports_rows, only_row
-from fastser._core.stack cimport fastser_stack_limit
-from fastser._core.tags cimport BODY_ALIGNMENT, FLAG_FOREIGN, FLAG_REFS
+from fastser._core.c.capi cimport *
+from fastser._core.c.pages cimport HUGE_MIN, fastser_advise_huge
+from fastser._core.c.stack cimport fastser_stack_limit
+from fastser._core.decode.bodies cimport GIL_KEPT_COPYING
+from fastser._core.decode.errors cimport reraise
+from fastser._core.decode.state cimport Decoder, decoder_begin, decoder_release
+from fastser._core.decode.walk cimport decode_root, word_error
+from fastser._core.format.columns cimport View
+from fastser._core.format.tags cimport BODY_ALIGNMENT, FLAG_FOREIGN, FLAG_REFS
+from fastser._core.frame.layout cimport FRAME_OK, align_up, frame_parse, view_release
+from fastser._core.frame.packed cimport Packed, frame_error, packed_view
+from fastser._core.frame.rows_in cimport ArrowRow, RowBatch, row_frame, row_view
+from fastser._core.frame.source cimport exports_rows, only_row
+from fastser._core.values.arrays cimport (
+    DTYPE_UINT8, fastser_array_data, fastser_new_array, fastser_plain, fastser_plain_import,
+)
 
 from fastser import allow as _allow, errors as _errors, hooks as _hooks, inspection as _inspection
 

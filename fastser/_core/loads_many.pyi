@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastser._core.packed import ArrowArrayExportable, ArrowStreamExportable
+from fastser._core.frame.packed import ArrowArrayExportable, ArrowStreamExportable
 from fastser.hooks import Hooks
 
 def loads_many(

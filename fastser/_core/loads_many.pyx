@@ -4,9 +4,9 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from fastser import errors
-from fastser._core.arrow_in cimport RowBatch
+from fastser._core.frame.rows_in cimport RowBatch
+from fastser._core.frame.source cimport RowSource, exports_rows, open_rows
 from fastser._core.loads cimport Options, allowed_of, decode_row, hooks_of, options_of, writable_of
-from fastser._core.row_source cimport RowSource, exports_rows, open_rows
 
 
 @cython.final

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastser import errors
-from fastser._core.arrow_data import ArrowData
+from fastser._core.arrow.data import ArrowData
 from fastser.hooks import Hook
 
 

@@ -2,7 +2,7 @@
 
 import nanoarrow as na
 
-from fastser._core.arrow_data import ArrowData
+from fastser._core.arrow.data import ArrowData
 from fastser.hooks import Hook
 from fastser.integrations.arrow import made_by
 

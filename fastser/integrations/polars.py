@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from fastser import errors
-from fastser._core.arrow_data import ArrowData
+from fastser._core.arrow.data import ArrowData
 from fastser.hooks import Hook
 from fastser.integrations.arrow import checked
 

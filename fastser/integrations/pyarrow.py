@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fastser._core.arrow_data import ArrowData
+from fastser._core.arrow.data import ArrowData
 from fastser.hooks import Hook
 from fastser.integrations.arrow import checked, made_by
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from fastser import errors
-from fastser._core.shared import Mapping, lock, unlock
+from fastser._core.store.shared import Mapping, lock, unlock
 from fastser.store.directory import Directory
 from fastser.store.files import OPEN, names
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastser import errors
 from fastser._core.dumps import pack
-from fastser._core.shared import HEADER, SMALL, Mapping
+from fastser._core.store.shared import HEADER, SMALL, Mapping
 from fastser.store.reference import ObjectRef, new_name
 from fastser.store.segments import Segment, Segments
 

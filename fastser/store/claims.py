@@ -8,7 +8,7 @@ import os
 import weakref
 from contextlib import suppress
 
-from fastser._core.shared import lock
+from fastser._core.store.shared import lock
 from fastser.store.files import CREATE, OPEN
 
 

@@ -4,7 +4,7 @@ import argparse
 from contextlib import suppress
 
 from fastser import errors
-from fastser._core.shared import lock, unlock
+from fastser._core.store.shared import lock, unlock
 from fastser.store.account import Account
 from fastser.store.directory import Directory, stores
 from fastser.store.reference import check_store_name

@@ -14,7 +14,7 @@ from typing import TypedDict, cast
 from fastser import errors
 from fastser._core.dumps import dumps
 from fastser._core.loads import loads
-from fastser._core.shared import AVAILABLE, lock, unlock
+from fastser._core.store.shared import AVAILABLE, lock, unlock
 from fastser.store.claims import Claim, is_held
 from fastser.store.files import NO_LINK, directory_flags, discard, is_full, names
 from fastser.store.reference import is_valid

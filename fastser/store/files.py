@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from fastser._core.shared import lock
+from fastser._core.store.shared import lock
 
 # Descriptors that Python opens are not inherited by other programs.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from fastser import errors
-from fastser._core.shared import NAME_LIMIT
+from fastser._core.store.shared import NAME_LIMIT
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NUMBER = re.compile(r"[0-9a-f]{32}")

@@ -12,8 +12,8 @@ from contextlib import suppress
 from functools import partial
 
 from fastser import errors
-from fastser._core.packed import Packed
-from fastser._core.shared import HEADER, SMALL, Mapping, lock, segment_header, unlock
+from fastser._core.frame.packed import Packed
+from fastser._core.store.shared import HEADER, SMALL, Mapping, lock, segment_header, unlock
 from fastser.store.account import Account, pages
 from fastser.store.directory import ROOT, Directory
 from fastser.store.files import CREATE, OPEN, exists, is_full, names, remove, write_all

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastser import errors
-from fastser._core.packed import Packed
+from fastser._core.frame.packed import Packed
 from fastser.store.claims import Claim
 from fastser.store.objects import ObjectStore
 from fastser.store.packing import INLINE_LIMIT, carry, carry_function, is_small

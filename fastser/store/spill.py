@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from fastser import errors
-from fastser._core.packed import Packed
-from fastser._core.shared import HEADER, SMALL, lock, segment_header
+from fastser._core.frame.packed import Packed
+from fastser._core.store.shared import HEADER, SMALL, lock, segment_header
 from fastser.store.account import Account, pages
 from fastser.store.directory import Directory
 from fastser.store.files import CREATE, OPEN, directory_flags, is_full, names, remove, write_all

@@ -1,0 +1,1 @@
+"""The walk from columns to objects. What encode/ has under the same name is its way there."""

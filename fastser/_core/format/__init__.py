@@ -1,0 +1,1 @@
+"""The grammar of packed objects and the columns that hold them."""

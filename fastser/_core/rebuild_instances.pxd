@@ -1,8 +1,0 @@
-"""Instances and named tuples on the way back."""
-
-from cpython.object cimport PyObject
-
-from fastser._core.decoder cimport Decoder
-
-cdef int rebuild_instances(Decoder* d, PyObject** out, Py_ssize_t n) except -1
-cdef int rebuild_named_rows(Decoder* d, PyObject** out, Py_ssize_t n) except -1

@@ -1,0 +1,1 @@
+"""Looking through objects without packing them, for errors and for explain."""

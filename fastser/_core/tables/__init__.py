@@ -1,0 +1,1 @@
+"""The columns of packed objects as tables of Arrow, without an object for each value."""

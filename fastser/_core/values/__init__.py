@@ -1,0 +1,1 @@
+"""Kinds of values, both ways: integers, text, times, NumPy's arrays and dtypes."""
