@@ -29,7 +29,8 @@ def arguments(argv=None) -> argparse.Namespace:
                         help=f"measure others too, all that are installed or some of: {', '.join(PEERS)}")  # fmt: skip
     parser.add_argument("--track-refs", choices=["on", "off"], default="on")
     parser.add_argument("--name", default="latest", help="of the files under benchmarks/results (default: %(default)s)")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="rewrite the table between the markers of this file")
+    parser.add_argument("--page", type=Path, action="append", default=[], metavar="FILE",
+                        help="rewrite the tables between the markers of this file (repeatable)")
     return parser.parse_args(argv)
 
 
@@ -65,9 +66,9 @@ def main(argv=None) -> None:
         written.append(str(path.with_suffix(".png")))
     except ModuleNotFoundError as error:
         print(f"no chart: {error}", file=sys.stderr)
-    if options.readme:
-        report.write_readme(data, options.readme)
-        written.append(str(options.readme))
+    for page in options.page:
+        report.write_page(data, page)
+        written.append(str(page))
     print("\nwritten: " + ", ".join(written))
     if len(measured) < len(chosen):
         raise SystemExit("some rows could not be measured")

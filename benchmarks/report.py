@@ -1,17 +1,20 @@
-"""What was measured, told: a table, a JSON file, and the table in the README."""
+"""What was measured, told: a table, a JSON file, and the tables in the documentation."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import re
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 CPUINFO = Path("/proc/cpuinfo")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+END = "<!-- benchmark:end -->"
+MARKED = re.compile(r"(<!-- benchmark:begin([\w ]*) -->)\n.*?" + re.escape(END), re.DOTALL)
 
 
 def machine() -> dict:
@@ -137,8 +140,12 @@ def peer_table(data: dict) -> str:
     return align(lines)
 
 
-def markdown(data: dict) -> str:
-    """The README's table."""
+def markdown(data: dict, names: Sequence[str] = ()) -> str:
+    """The table of a page: of the rows of these names, in their order, or of all."""
+    rows = {row["name"]: row for row in data["rows"]}
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise SystemExit(f"expected every row of the page among those measured, not found: {', '.join(missing)}")
     host, found = data["machine"], data["versions"]
     cores = f"{host['cores']} cores" + (f", {host['memory_gib']} GiB" if host["memory_gib"] else "")
     pages = data["settings"]["transparent_huge_pages"]
@@ -152,7 +159,7 @@ def markdown(data: dict) -> str:
         "| data | dumps, µs (pickle → fastser) | | loads, µs (pickle → fastser) | | bytes (pickle → fastser) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for row in data["rows"]:
+    for row in [rows[name] for name in names] or data["rows"]:
         cells = [row["title"].replace("|", "\\|")]
         for operation in ("dumps", "loads"):
             reached = ratio(row, operation)
@@ -165,13 +172,17 @@ def markdown(data: dict) -> str:
     return "\n".join(lines)
 
 
-def write_readme(data: dict, path: Path) -> None:
-    """Put the table between the two markers of a README, in place of what is there."""
+def write_page(data: dict, path: Path) -> None:
+    """Put a table between every pair of markers of a page, in place of what is there.
+
+    ``<!-- benchmark:begin -->`` stands before a table of all rows, ``<!-- benchmark:begin one two_keys -->`` before one of those
+    named.
+    """
     text = path.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise SystemExit(f"{path} has no {BEGIN} … {END}")
-    head, rest = text.split(BEGIN, 1)
-    path.write_text(f"{head}{BEGIN}\n{markdown(data)}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    written, count = MARKED.subn(lambda found: f"{found[1]}\n{markdown(data, found[2].split())}\n{END}", text)
+    if not count:
+        raise SystemExit(f"{path} has no <!-- benchmark:begin --> … {END}")
+    path.write_text(written, encoding="utf-8")
 
 
 class Progress:

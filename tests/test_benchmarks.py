@@ -221,14 +221,17 @@ def test_measured_rows_become_a_report(tmp_path):
     assert all(row.title in shown for row in rows)
     assert "*" in report.peer_table(data)
 
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nwhat was there\n{report.END}\nafter\n", encoding="utf-8")
-    report.write_readme(data, readme)
-    report.write_readme(data, readme)
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{report.BEGIN}\n") and text.endswith(f"{report.END}\nafter\n")
+    page = tmp_path / "page.md"
+    whole, last = "<!-- benchmark:begin -->", f"<!-- benchmark:begin {rows[-1].name} -->"
+    page.write_text(f"before\n{whole}\nwhat was there\n{report.END}\nbetween\n{last}\n{report.END}\nafter\n", encoding="utf-8")
+    report.write_page(data, page)
+    report.write_page(data, page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{whole}\n") and text.endswith(f"{report.END}\nafter\n")
     assert "what was there" not in text and text.count("six-field") == 0
-    assert all(text.count(f"| {row.title} |") == 1 for row in rows)
+    first, second = text.split("\nbetween\n")
+    assert all(first.count(f"| {row.title} |") == 1 for row in rows)
+    assert [second.count(f"| {row.title} |") for row in rows] == [0] * (len(rows) - 1) + [1]
 
 
 def entry(dumps, loads, **ours):
@@ -261,16 +264,21 @@ def test_remarks(row, expected):
     assert report.remarks(row) == expected
 
 
-def test_readme_shows_losing_rows_in_bold():
+def test_pages_show_losing_rows_in_bold():
     data = {**report.results([entry(20.0, 1.0)], ["numpy"], True)}
     assert "| x | 10.0 → 20.0 | **0.50x** (0.50x) | 10.0 → 1.00 | 10.0x (10.0x) | 10 → 10 |" in report.markdown(data)
 
 
-def test_readme_without_markers_is_left_alone(tmp_path):
-    (tmp_path / "README.md").write_text("nothing\n")
-    with pytest.raises(SystemExit, match="benchmark:begin"):
-        report.write_readme(report.results([entry(1.0, 1.0)], ["numpy"], True), tmp_path / "README.md")
-    assert (tmp_path / "README.md").read_text() == "nothing\n"
+@pytest.mark.parametrize(
+    ("text", "message"), [("nothing\n", "benchmark:begin"), ("<!-- benchmark:begin y -->\n<!-- benchmark:end -->\n", "not found: y")]
+)
+def test_a_page_that_cannot_be_written_is_left_alone(tmp_path, text, message):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        report.write_page(report.results([entry(1.0, 1.0)], ["numpy"], True), page)
+    assert page.read_text() == text
+
 
 
 def test_chart_is_written(tmp_path):

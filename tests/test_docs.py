@@ -4,6 +4,8 @@ import doctest
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import fastser
@@ -12,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.core
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 ENGINES = {"pyarrow", "polars", "duckdb", "pandas", "torch"}
 OPTIONS = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -102,12 +104,13 @@ def test_readme_says_first_whom_loads_trusts():
     assert "safe=True" in head
 
 
-def test_readme_lists_what_is_there():
-    listing = re.search(r"^    fastser/\n(?:    .*\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)[0]
-    named = set(re.findall(r"\b\w+\.(?:py|pyx|pxd)\b", listing))
-    present = {path.name for path in (ROOT / "fastser").rglob("*.p*") if path.suffix in (".py", ".pyx", ".pxd")}
-    assert named <= present
-    assert {name for name in present if not name.endswith(".pxd")} <= named
+def test_contributing_lists_what_is_there():
+    listed = subprocess.run([sys.executable, ROOT / "ci" / "tree"], capture_output=True, text=True, check=True).stdout
+    assert listed.strip() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "run ci/tree --write"
+
+
+def test_readme_is_read_in_two_minutes():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
 
 
 # --- what the pages say of the sources ---------------------------------------------------------------------------------

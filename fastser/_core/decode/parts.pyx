@@ -1,3 +1,5 @@
+"""Parts that are put into an object after it was made: states, items and pairs, as pickle puts them in."""
+
 from sys import intern as _intern
 
 cdef object _missing = object()
