@@ -12,7 +12,7 @@ cdef int check_schema(const ArrowSchema* schema, int depth, const Place* place) 
 cdef int check_values(const ArrowSchema* schema, const Place* place) except -1
 
 # An array of a checked schema.  Without `sizes_known` its buffers come from a producer, whose addresses are trusted; with
-# it they were made by arrow_build, and array.private_data points to the bytes of each.  `every_value`: not only what
+# it they were made by `build`, and array.private_data points to the bytes of each.  `every_value`: not only what
 # lies at the ends of buffers, but all that a consumer may follow or show (only with `sizes_known`).
 cdef int check_array(
     const ArrowSchema* schema, const ArrowArray* array, bint sizes_known, bint every_value, const Place* place) except -1
