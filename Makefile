@@ -1,5 +1,7 @@
 # Each target is a script of ci/.
-.PHONY: test quick bench wheels pythons tree
+.PHONY: lint test quick bench wheels pythons tree
+lint:
+	bash ci/lint
 test:
 	bash ci/test
 quick:

@@ -19,7 +19,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def arguments(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--row", action="append", metavar="PATTERN", 
+    parser.add_argument("--row", action="append", metavar="PATTERN",
                         help="only rows with such a name or group (repeatable); those of the group packages are left out unless asked for")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the rows and leave")
     parser.add_argument("--seconds", type=float, default=110, help="time shared among the rows (default: %(default)s)")

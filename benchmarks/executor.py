@@ -19,8 +19,9 @@ from typing import NamedTuple
 # Behind the installed packages, so that an installed fastser is measured and not an unbuilt source tree around it.
 sys.path.append(sys.path.pop(0))
 
-import fastser
 import numpy as np
+
+import fastser
 
 TASKS = 8
 

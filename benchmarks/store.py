@@ -23,9 +23,9 @@ from pathlib import Path
 # Behind the installed packages, so that an installed fastser is measured and not an unbuilt source tree around it.
 sys.path.append(sys.path.pop(0))
 
-import fastser
 import numpy as np
 
+import fastser
 from benchmarks import report
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -102,7 +102,7 @@ def serve(name: str, pipe) -> None:
             obj = get(what)
         seconds = (time.perf_counter() - start) / times
         grown = pss() - before
-        obj = None
+        obj = None  # noqa: F841 - lets go of what was loaded
         pipe.send((seconds, grown))
 
 

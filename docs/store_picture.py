@@ -36,10 +36,12 @@ def main():
 
     box(axis, 0.1, 0.6, 3.6, 7.6, WRITER, "A process that puts", size=10)
     box(axis, 0.4, 6.1, 3.0, 1.4, "white", "the object", "arrays, lists, instances:\nthe process's own memory")
-    box(axis, 0.4, 1.0, 3.0, 2.1, "white", "mappings, read and write", "of segments that it wrote,\nkept for when they are\nrecycled: no page fault,\na plain copy")
+    box(axis, 0.4, 1.0, 3.0, 2.1, "white", "mappings, read and write",
+        "of segments that it wrote,\nkept for when they are\nrecycled: no page fault,\na plain copy")
 
     box(axis, 5.0, 0.6, 6.0, 7.6, MEMORY, "Shared memory: /dev/shm/fastser-<user>-<name>", size=10)
-    box(axis, 5.9, 5.9, 4.9, 1.6, "white", "new", "one file for each object being written,\nits memory reserved; the writer holds a shared\nlock, so that all see whether it lives")
+    box(axis, 5.9, 5.9, 4.9, 1.6, "white", "new",
+        "one file for each object being written,\nits memory reserved; the writer holds a shared\nlock, so that all see whether it lives")
     box(axis, 5.9, 3.7, 4.9, 1.5, "white", "sealed", "one file for each object: its name, its frame;\nwho maps it holds a shared lock meanwhile")
     box(axis, 5.9, 1.5, 4.9, 1.5, "white", "free", "deleted ones: recycled by who gets an exclusive\nlock, which means that nobody views them")
     axis.text(5.9, 1.05, "store: id, capacity        account: bytes in use", fontsize=8.5, va="center")

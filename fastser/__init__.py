@@ -5,15 +5,15 @@
 
 from typing import TYPE_CHECKING
 
-from fastser import interpreter  # first: it refuses those that NumPy cannot be loaded in
+from fastser import interpreter  # noqa: F401 - first: it refuses those that NumPy cannot be loaded in
 from fastser._core.arrow.data import ArrowData
-from fastser._core.loads import loads, requirements
-from fastser._core.loads_many import loads_many
 from fastser._core.dumps import dumps, pack
 from fastser._core.frame.packed import Packed, frame_length
+from fastser._core.from_arrow import from_arrow
+from fastser._core.loads import loads, requirements
+from fastser._core.loads_many import loads_many
 from fastser._core.pack_many import PackedRows, pack_many
 from fastser._core.to_arrow import to_arrow
-from fastser._core.from_arrow import from_arrow
 from fastser.allow import STANDARD
 from fastser.api import Serializer, dump, load, register
 from fastser.errors import (
@@ -35,13 +35,14 @@ from fastser.errors import (
     UnsafeDataError,
 )
 from fastser.explain import Explanation, explain
-from fastser.lazy import __getattr__
+from fastser.lazy import __getattr__  # noqa: F401 - what Python asks for names that are not here yet
 
 if TYPE_CHECKING:
     from fastser.store import ObjectRef, ObjectStore
     from fastser.store.executor import Executor
 
 __all__ = [
+    "STANDARD",
     "ArrowData",
     "DecodeError",
     "DefinitionWarning",
@@ -57,7 +58,6 @@ __all__ = [
     "ObjectStore",
     "Packed",
     "PackedRows",
-    "STANDARD",
     "Serializer",
     "StoreClosedError",
     "StoreError",

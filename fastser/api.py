@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from fastser import errors, hooks
-from fastser._core.loads import loads, loads_private
 from fastser._core.dumps import dumps, pack
-from fastser._core.loads_many import loads_many
 from fastser._core.frame.packed import HEADER_SIZE, Packed, frame_length
+from fastser._core.loads import loads, loads_private
+from fastser._core.loads_many import loads_many
 from fastser._core.pack_many import PackedRows, pack_many
 from fastser._core.store.shared import AVAILABLE, Mapping
 

@@ -14,7 +14,6 @@ import os
 import pickle
 import sys
 import types
-import typing
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -418,7 +417,7 @@ def _obstacle(cls: type, make: Any, arguments: tuple[Any, ...], attributes: dict
     needed = dict.fromkeys(_options_needed(cls))
     if needed:
         return f"it was made with {', '.join(needed)} in its statement, which nothing tells"
-    metaclasses = [meta for meta in type(cls).__mro__ if not issubclass(type, meta)]
+    metaclasses = [meta for meta in type(cls).__mro__ if not issubclass(type, meta)]  # type: ignore[attr-defined]
     if all(_is_of_a_statement(meta) and meta.__basicsize__ == type.__basicsize__ for meta in metaclasses):
         return ""
     if not _is_of_a_statement(type(cls)) and reference(type(cls), "cloudpickle") is None:

@@ -667,7 +667,7 @@ def definition_not_here(name: str, is_other: bool, reason: str) -> LookupError:
 
 
 def code_of_another_python(version: tuple[int, int]) -> RuntimeError:
-    here = "%d.%d" % sys.version_info[:2]
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     return RuntimeError(
         f"it has code that Python {version[0]}.{version[1]} compiled, which Python {here} cannot run; functions and classes that go by value "
         "are read by the version that wrote them"
@@ -745,7 +745,7 @@ def class_name(cls: type) -> str:
 def _prefixed(error: FastserError, place: str) -> FastserError:
     # Of a class of ours: one that a user derived may be made otherwise.
     cls = next(cls for cls in type(error).__mro__ if cls.__module__ == __name__)
-    prefixed = cls(f"{place}: {error}")
+    prefixed: FastserError = cls(f"{place}: {error}")
     vars(prefixed).update(vars(error))
     return prefixed
 

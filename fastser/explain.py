@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from fastser import errors, locate, numpy_classes
-from fastser._core.search.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
 from fastser._core.arrow.data import ArrowData
-from fastser._core.values.dtypes import describe
 from fastser._core.dumps import pack
+from fastser._core.search.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
+from fastser._core.values.dtypes import describe
 from fastser.fallback import Plan, declined, is_refusal, reduce, reference
 from fastser.hooks import MAPPINGS
 from fastser.locate import Part, Parts, Word
@@ -444,8 +444,8 @@ class _Walk:
                 group.fields = [object.__getattribute__(obj, "__dict__") for obj in pile.objects]
             elif kind == "FIELDS" and not plan.has_dict:
                 group.columns = tuple(name for name, _ in plan.slots), [list(map(slot.__get__, pile.objects)) for _, slot in plan.slots]
-            elif kind == "ROWS" and set(map(tuple.__len__, pile.objects)) == {len(pile.cls._fields)}:
-                group.columns = pile.cls._fields, list(map(list, zip(*map(tuple.__iter__, pile.objects))))
+            elif kind == "ROWS" and set(map(tuple.__len__, pile.objects)) == {len(pile.cls._fields)}:  # type: ignore[attr-defined]
+                group.columns = pile.cls._fields, list(map(list, zip(*map(tuple.__iter__, pile.objects))))  # type: ignore[attr-defined]
         return group
 
     def add_maker(self, sorter: _Sorter, made_by: Any, argument: Any, place: Place, level: int) -> None:
@@ -463,9 +463,9 @@ class _Walk:
         if group.columns is None and group.fields is None:
             return False
         self.add_maker(sorter, cls, "class", group.places[0], level)
-        if group.fields is None:
+        if group.columns is not None:
             return sorter.add_columns(*group.columns, group.places)
-        return sorter.add_records(group.fields, group.places, named=False)
+        return sorter.add_records(group.fields or [], group.places, named=False)
 
     def node(self, pile: _Pile, obj: Any, place: Place, plan: str, reason: str) -> Explanation:
         node = Explanation(place, self.name(obj), plan, reason)

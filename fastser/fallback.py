@@ -442,8 +442,8 @@ OWN_REDUCERS: dict[type, Any] = {
     weakref.WeakValueDictionary: _reduce_weak_mapping,
     type(dataclasses.MISSING): lambda one: _of_dataclasses(one, "MISSING"),
     type(dataclasses.KW_ONLY): lambda one: _of_dataclasses(one, "KW_ONLY"),
-    type(getattr(dataclasses, "_HAS_DEFAULT_FACTORY")): lambda one: _of_dataclasses(one, "_HAS_DEFAULT_FACTORY"),
-    type(getattr(dataclasses, "_FIELD")): lambda kind: _of_dataclasses(kind, kind.name),
+    type(dataclasses._HAS_DEFAULT_FACTORY): lambda one: _of_dataclasses(one, "_HAS_DEFAULT_FACTORY"),  # type: ignore[attr-defined]
+    type(dataclasses._FIELD): lambda kind: _of_dataclasses(kind, kind.name),  # type: ignore[attr-defined]
 }
 if sys.version_info >= (3, 14):
     OWN_REDUCERS[typing.ForwardRef] = _reduce_forward

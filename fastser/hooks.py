@@ -206,7 +206,8 @@ def built_in(cls: type) -> Hook | None:
     for base in cls.__mro__:
         package = base.__module__.partition(".")[0] if type(base.__module__) is str else ""
         if package in INTEGRATIONS:
-            for hook in import_module(INTEGRATIONS[package]).HOOKS:
+            hooks: tuple[Hook, ...] = import_module(INTEGRATIONS[package]).HOOKS
+            for hook in hooks:
                 if hook.cls is base and (base is cls or hook.subclasses):
                     return hook
     return None
@@ -268,7 +269,8 @@ def built_in_named(name: str) -> Hook | None:
     """
     package = name.partition(".")[0]
     if package in INTEGRATIONS:
-        for hook in import_module(INTEGRATIONS[package]).HOOKS:
+        hooks: tuple[Hook, ...] = import_module(INTEGRATIONS[package]).HOOKS
+        for hook in hooks:
             if hook.name == name:
                 return hook
     return None

@@ -24,7 +24,8 @@ from fastser.fallback import reference
 
 def cached_annotations(fn: types.FunctionType) -> dict[str, Any] | None:
     """The annotations of a function that were evaluated before: to ask for ``__annotations__`` would evaluate them."""
-    others = {id(other) for other in (fn.__globals__, fn.__builtins__, fn.__dict__, fn.__kwdefaults__, fn.__doc__)}
+    untyped: Any = fn  # mypy knows of no __builtins__
+    others = {id(other) for other in (fn.__globals__, untyped.__builtins__, fn.__dict__, fn.__kwdefaults__, fn.__doc__)}
     return next((held for held in gc.get_referents(fn) if isinstance(held, dict) and id(held) not in others), None)
 
 
@@ -89,7 +90,7 @@ def set_annotations(fn: types.FunctionType, annotate: Any, cached: dict[str, Any
     code = annotate.__code__
     nothing = _nothing.__code__.replace(co_freevars=code.co_freevars)
     copy = _copied(annotate, nothing, annotate.__closure__)
-    setattr(fn, "__annotate__", copy)
+    fn.__annotate__ = copy  # type: ignore[attr-defined]
     fn.__annotations__.update(cached)
     copy.__code__ = code
 

@@ -19,7 +19,7 @@ import numpy as np
 from fastser import fallback
 from fastser._core.search.plain import Answers, Plain
 from fastser.errors import type_name
-from fastser.hooks import NATIVE, MAPPINGS, PROCESS, Hooks
+from fastser.hooks import MAPPINGS, NATIVE, PROCESS, Hooks
 
 _KEY_LIMIT = 40
 # Of reducers and hooks, which can go on making objects without end: within each other, and in one search.
@@ -152,7 +152,7 @@ def cycles(root: object, hooks: Hooks, ask: Ask | None = None) -> tuple[list[obj
             if plain.is_begun(part):
                 depth = line.outermost(lambda container: not parts.native(container) and parts.plan(type(container)).kind != "HOOK")
                 if depth is None:
-                    return list(whole.values()), line.path(line.outermost(lambda container: container is part))
+                    return list(whole.values()), line.path(line.outermost(lambda container: container is part))  # noqa: B023 - called at once
                 # What lies below may be met again on another way: it is not done.
                 whole[id(line.containers[depth])] = line.containers[depth]
                 while len(line.walks) > depth:

@@ -263,7 +263,9 @@ def _check_values(values: Any, ndim: int) -> None:
     """What a block may hold, and of how many dimensions."""
     pd = _pandas()
     if one_of(type(values), np.ndarray, pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray):
-        if values.ndim != ndim and not (type(values) is pd.arrays.PeriodArray and values.ndim == 1) or (type(values) is np.ndarray and values.dtype.kind not in "biufcO"):
+        if values.ndim != ndim and not (type(values) is pd.arrays.PeriodArray and values.ndim == 1) or (
+            type(values) is np.ndarray and values.dtype.kind not in "biufcO"
+        ):
             raise errors.unfit(f"values of {ndim} dimensions", values)
     else:
         exact(values, pd.Categorical, *_arrow_arrays())

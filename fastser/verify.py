@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 from fastser import errors, locate
-from fastser._core.loads import loads
 from fastser._core.frame.packed import Packed
+from fastser._core.loads import loads
 from fastser.hooks import PROCESS, Hooks
 
 _TRIES = 100_000

@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import sys
 
-import fastser
 import pytest
+
+import fastser
 
 
 def pytest_report_header():

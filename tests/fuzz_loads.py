@@ -1067,8 +1067,9 @@ def random_table(rng, depth=0):
 
 
 def work_on_tables(seed, path):
-    import fastser
     import pyarrow as pa
+
+    import fastser
 
     rng = random.Random(seed)
     corpus = [fastser.dumps(random_table(rng), track_refs=rng.random() < 0.7) for _ in range(100)]
@@ -1143,6 +1144,7 @@ def arrow_frames(fastser, rng):
 def read_arrow(value):
     """Read Arrow data, or the Arrow data in a list, to the last value, with pyarrow, which trusts what it is given."""
     import pyarrow as pa
+
     from fastser import ArrowData
 
     def longest(node):

@@ -13,9 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 import fastser
 import fastser.store.building
-import numpy as np
 from fastser.store import directory as directories
 
 STORE_FOLDER = str(Path(fastser.store.__file__).parent)

@@ -3,8 +3,9 @@
 import os
 import sys
 
-import fastser
 import numpy as np
+
+import fastser
 
 
 class Point:

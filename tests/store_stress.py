@@ -8,14 +8,14 @@ while it is held.
 
 import json
 import multiprocessing
-import os
 import queue
 import random
 import sys
 import time
 
-import fastser
 import numpy as np
+
+import fastser
 
 WRITERS = READERS = 8
 HELD = 4  # objects that a reader views at any time, deleted ones among them

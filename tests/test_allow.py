@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import sample_objects
-from frames import CALL, DICT_ITEMS, FOREIGN, GLOBAL, LIST_ITEMS, NEW, STATE, build
+from frames import CALL, DICT_ITEMS, FOREIGN, GLOBAL, LIST_ITEMS, STATE, build
 from same import same, same_dtype
 
 import fastser

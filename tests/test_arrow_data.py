@@ -8,9 +8,10 @@ import textwrap
 import threading
 import weakref
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 from fastser import ArrowData
 
 pa = pytest.importorskip("pyarrow")

@@ -4,6 +4,7 @@ import gc
 
 import numpy as np
 import pytest
+
 from fastser import ArrowData, DecodeError, DepthError
 
 pa = pytest.importorskip("pyarrow")
@@ -11,7 +12,6 @@ pa = pytest.importorskip("pyarrow")
 from arrow_producers import ArrayProducer, Releases, SchemaProducer, StreamProducer, capsule, numbers  # noqa: E402
 from arrow_samples import ARRAYS  # noqa: E402
 from test_arrow_data import each_type, parts  # noqa: E402
-
 
 # --- malformed producers -----------------------------------------------------------------------------------------------
 
@@ -228,10 +228,10 @@ def test_streams_that_fail():
         assert consume(failing(at)) == "DecodeError: the producer of an Arrow stream failed to give its next array: the producer's own words (error 5)"
     assert consume(failing(0, error=None)) == "DecodeError: the producer of an Arrow stream failed to give its next array: Input/output error (error 5)"
     assert consume(lambda r: StreamProducer(r.stream(22, []))).startswith("DecodeError: the producer of an Arrow stream failed to give its schema: the")
-    malformed = lambda r: StreamProducer(r.stream(r.schema(b"i"), [numbers(r, tag="array 0"), changed(numbers(r, tag="array 1"), length=-1)]))  # noqa: E731
+    malformed = lambda r: StreamProducer(r.stream(r.schema(b"i"), [numbers(r, tag="array 0"), changed(numbers(r, tag="array 1"), length=-1)]))
     assert consume(malformed).startswith("DecodeError: malformed Arrow data at chunk 1: expected a length and an offset")
     for function in ("get_schema", "get_next"):
-        incomplete = lambda r, function=function: StreamProducer(changed(r.stream(r.schema(b"i"), []), **{function: None}))  # noqa: E731
+        incomplete = lambda r, function=function: StreamProducer(changed(r.stream(r.schema(b"i"), []), **{function: None}))
         releases = Releases()
         with pytest.raises(DecodeError, match="^expected an Arrow stream that can give its (schema|next array), found one without"):
             ArrowData.from_producer(incomplete(releases))

@@ -12,13 +12,13 @@ import textwrap
 import threading
 import weakref
 
-import fastser
 import numpy as np
 import pytest
-from fastser import DecodeError
 from same import same
 from test_packed import OBJECTS, address, each_object, parse
 
+import fastser
+from fastser import DecodeError
 
 # --- the C data interface, as a consumer sees it -----------------------------------------------------------------------
 

@@ -8,9 +8,11 @@ import copyreg
 import io
 import itertools
 import pickle
-import fastser
+
 import numpy as np
 import pytest
+
+import fastser
 
 pytestmark = pytest.mark.core
 

@@ -86,13 +86,13 @@ def library():
     hidden = [typing.TypeVar("A"), typing.TypeVar("B", bound=int), typing.TypeVar("C", int, str), typing.TypeVar("D", covariant=True)]
     found["type variables"] = [*hidden, typing.ParamSpec("P"), typing.NewType("Id", int)]
     if sys.version_info >= (3, 11):
-        found["group"] = ExceptionGroup("several", [ValueError(1), KeyError("a")])  # noqa: F821
+        found["group"] = ExceptionGroup("several", [ValueError(1), KeyError("a")])
     if sys.version_info >= (3, 14):
         from string.templatelib import Interpolation, Template
 
         found["template"] = Template("a", Interpolation([1], "x", "r", ">5"), "b")
     if sys.version_info >= (3, 15):
-        found["frozendict"] = [frozendict(a=1), frozendict({1: [2]})]  # noqa: F821
+        found["frozendict"] = [frozendict(a=1), frozendict({1: [2]})]
     return found
 
 

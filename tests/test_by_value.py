@@ -9,8 +9,9 @@ import sys
 import textwrap
 import typing
 
-import fastser
 import pytest
+
+import fastser
 
 pytestmark = pytest.mark.core
 

@@ -8,12 +8,13 @@ import types
 import weakref
 
 import cloudpickle
-import fastser
 import mains
 import numpy as np
 import pytest
 from shapes import Ambiguous, shape
 from value_graphs import KINDS, Graph
+
+import fastser
 
 pytestmark = pytest.mark.core
 
@@ -298,7 +299,7 @@ def test_a_module_that_was_made_up():
 def test_empty_cells_and_names_that_are_not_there_yet():
     def make():
         def early():
-            return late, missing  # noqa: F821
+            return late, missing
 
         yield early
         late = 5

@@ -6,11 +6,11 @@ import textwrap
 import types
 
 import cloudpickle
-import fastser
 import numpy as np
 import pytest
-from fastser._core.frame.packed import frame_length
 
+import fastser
+from fastser._core.frame.packed import frame_length
 
 BIG = 20_000  # bytes, well above what rides in a frame's columns
 
@@ -120,7 +120,7 @@ def test_functions_among_data():
 
 
 def test_one_function_met_twice_is_one():
-    function = lambda: 1  # noqa: E731
+    function = lambda: 1
     first, second, nested = roundtrip([function, function, {"f": (function,)}])
     assert first is second is nested["f"][0]
 
@@ -225,7 +225,7 @@ def test_generators_coroutines_and_nested_functions():
 
 def test_an_empty_cell_stays_empty():
     def outer():
-        inner = lambda: late  # noqa: E731, F821
+        inner = lambda: late
         if False:
             late = 1
         return inner

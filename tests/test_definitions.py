@@ -2,14 +2,13 @@
 
 import multiprocessing
 import os
-import subprocess
 import sys
-import warnings
 
 import cloudpickle
-import fastser
 import mains
 import pytest
+
+import fastser
 from fastser.digests import Graph, narrow, wide
 
 pytestmark = pytest.mark.core
@@ -568,7 +567,7 @@ except fastser.DecodeError as error:
     assert reason in text
     assert "there is no __main__.It here, and its definition was not carried: " in mains.run(refused, frame)
     # Where no name leads to it, it cannot be packed.
-    text = f"made.append(It)\ndel It\ntry:\n fastser.dumps(made)\nexcept fastser.EncodeError as error: print(error)"
+    text = "made.append(It)\ndel It\ntry:\n fastser.dumps(made)\nexcept fastser.EncodeError as error: print(error)"
     assert reason in mains.run(program + "\n" + text)
 
 

@@ -12,7 +12,6 @@ import pytest
 
 import fastser
 
-
 FIRST_SENTENCE = "This object exceeds the maximum recursion depth. It may contain itself recursively."
 
 

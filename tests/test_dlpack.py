@@ -4,9 +4,10 @@ import mmap
 import sys
 import types
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 
 pytestmark = pytest.mark.core
 

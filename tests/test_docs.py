@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastser
 import pytest
+
+import fastser
 
 pytestmark = pytest.mark.core
 

@@ -3,10 +3,11 @@
 import datetime
 import re
 
-import fastser
 import numpy as np
 import pytest
 from same import same
+
+import fastser
 
 pa = pytest.importorskip("pyarrow")
 

@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import cloudpickle
-import fastser
 import pytest
+
+import fastser
 from fastser import errors
 
 pytestmark = pytest.mark.core
@@ -26,7 +27,7 @@ def classes():
 
 
 if sys.platform == "linux":
-    import fastser.store.answers  # noqa: F401  what it defines is among them
+    import fastser.store.answers
 CLASSES = classes()
 CLASSES.pop("OnItsWay", None)  # becomes another when it arrives
 OURS = {name: cls for name, cls in CLASSES.items() if issubclass(cls, fastser.FastserError)}

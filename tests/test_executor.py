@@ -25,9 +25,10 @@ import traceback
 from concurrent.futures import FIRST_EXCEPTION, CancelledError
 from concurrent.futures.process import BrokenProcessPool
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 
 pytestmark = [
     pytest.mark.core,
@@ -927,7 +928,7 @@ def test_functions_that_are_packed_once():
     from fastser.store.functions import PackedFunctions, UnpackedFunctions
 
     packed, step = PackedFunctions(), 3
-    known = lambda x: math.sqrt(x) + step + helper(x) + np.float64(1)  # noqa: E731
+    known = lambda x: math.sqrt(x) + step + helper(x) + np.float64(1)
     frame = packed.frame(known)
     assert packed.frame(known) is frame
     step = 4
@@ -936,7 +937,7 @@ def test_functions_that_are_packed_once():
     assert unpacked.function(frame) is unpacked.function(bytes(bytearray(frame)))
     assert unpacked.function(frame)(4) == 2 + 3 + 8 + 1
     listed, table = [1], np.ones(3)
-    with_default = lambda x=listed: x  # noqa: E731
+    with_default = lambda x=listed: x
     for fn in (lambda: listed, lambda: table, with_default, lambda: later, math.sqrt, print, functools.partial(same), str.upper):
         assert packed.frame(fn) is None
     later = 1

@@ -13,10 +13,11 @@ import tempfile
 import threading
 import tracemalloc
 
-import fastser
 import frames
 import numpy as np
 import pytest
+
+import fastser
 
 pytestmark = pytest.mark.core
 

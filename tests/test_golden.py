@@ -519,7 +519,6 @@ def arrow_data():
     text = ("u", "text", None, 2, (), None)
     record = ("+s", "", None, 0, (number, ("i", "kind", None, 1, (), text)), None)
     words = (4, 1, 0, (1, 2, 3), (), None)
-    kinds = (3, 0, 1, (0, 4), (), (2, 0, 0, (0, 5, 6), (), None))
     letters = ([0b1101], "u1"), ([0, 3, 3, 3, 8], "<i4"), ([*b"onethree"], "u1")
     array = data("array", text, (words,), *letters)
     chunk = (3, 0, 0, (0,), ((3, -1, 0, (0, 1), (), None), (3, 0, 1, (0, 2), (), (2, 0, 0, (0, 3, 4), (), None))), None)

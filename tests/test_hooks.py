@@ -562,7 +562,7 @@ def test_a_resource_is_opened_again(tmp_path):
 
 
 def reopen(name, position):
-    file = open(name, encoding="utf-8")  # noqa: SIM115
+    file = open(name, encoding="utf-8")
     file.seek(position)
     return file
 

@@ -12,9 +12,10 @@ import tempfile
 import textwrap
 import time
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 from fastser.__main__ import main
 
 pytestmark = [

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import textwrap
 
-import fastser
 import numpy as np
 import pytest
 from same import same
+
+import fastser
 
 pytestmark = pytest.mark.core
 

@@ -10,7 +10,6 @@ import pytest
 
 from fastser.locate import cyclic_instances, find_cycle, locate
 
-
 THING = object()
 
 

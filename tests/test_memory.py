@@ -14,9 +14,9 @@ import zoneinfo
 
 import numpy as np
 import pytest
+from caches import clear_caches
 
 import fastser
-from caches import clear_caches
 
 
 class Point:

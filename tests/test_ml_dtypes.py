@@ -14,7 +14,8 @@ from same import same, same_dtype
 
 import fastser
 from fastser import DecodeError, UnsafeDataError
-from fastser._core.values.dtypes import build as dtype_of, describe
+from fastser._core.values.dtypes import build as dtype_of
+from fastser._core.values.dtypes import describe
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 

@@ -4,9 +4,9 @@ import pickle
 import re
 
 import pytest
+from same import same
 
 import fastser
-from same import same
 
 pytestmark = pytest.mark.core
 

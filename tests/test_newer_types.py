@@ -10,11 +10,12 @@ import sys
 import types
 from pathlib import Path
 
-import fastser
 import frames as f
 import pytest
-from fastser import DecodeError, UnsafeDataError
 from same import same
+
+import fastser
+from fastser import DecodeError, UnsafeDataError
 
 pytestmark = pytest.mark.core
 

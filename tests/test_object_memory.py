@@ -12,10 +12,10 @@ import weakref
 import numpy as np
 import pytest
 import sample_objects as samples
+from caches import clear_caches
 from sample_objects import Colour, Frozen, FrozenSlots, Pair, Plain, Slots, put
 
 import fastser
-from caches import clear_caches
 
 
 class Broken:

@@ -17,7 +17,6 @@ from sample_objects import BY_IDENTITY, FIELDS, PROTOCOL, ROWS, Bag, Child, Data
 
 import fastser
 
-
 EVERY = {**FIELDS, **ROWS, **PROTOCOL}
 LENGTHS = (1, 2, 15, 16, 17, 100)
 # One of each way through the packer, where all of them would take long.

@@ -2,9 +2,10 @@
 
 import gc
 
+import pytest
+
 import fastser
 import fastser.fallback
-import pytest
 from fastser import ArrowData, EncodeError
 
 pa = pytest.importorskip("pyarrow")

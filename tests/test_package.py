@@ -12,8 +12,9 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import fastser
 import pytest
+
+import fastser
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastser"

@@ -13,11 +13,11 @@ from array import array
 
 import numpy as np
 import pytest
+from same import same
 
 import fastser
 from fastser import DecodeError, Packed
 from fastser._core.frame.packed import HEADER_SIZE, MAGIC, frame_length, rebuild
-from same import same
 
 pytestmark = pytest.mark.core
 

@@ -4,9 +4,10 @@ import datetime
 import decimal
 import pickle
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 
 pd = pytest.importorskip("pandas")
 

@@ -10,9 +10,9 @@ import unittest
 import zlib
 
 import cloudpickle
-import fastser
 import pytest
 
+import fastser
 
 pickletester = pytest.importorskip("test.pickletester", reason="this interpreter comes without its test package")
 

@@ -7,9 +7,10 @@ import pickle
 import subprocess
 import sys
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 from fastser import ArrowData, DecodeError, EncodeError
 
 pl = pytest.importorskip("polars")

@@ -237,7 +237,7 @@ def test_exceptions():
     found = check(OSError(2, "No such file", "name"))
     assert (found.errno, found.filename) == (2, "name") and type(found) is FileNotFoundError
     if sys.version_info >= (3, 11):
-        group = ExceptionGroup("several", [ValueError(1), samples.Problem("x", 2)])  # noqa: F821
+        group = ExceptionGroup("several", [ValueError(1), samples.Problem("x", 2)])
         found = check(group)
         assert [type(error) for error in found.exceptions] == [ValueError, samples.Problem]
     error = ValueError("itself")

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import uuid
 import zoneinfo
 
 import numpy as np

@@ -2,10 +2,11 @@
 
 import io
 
-import fastser
 import pytest
 from same import same
 from test_roundtrip_properties import DATA
+
+import fastser
 
 hypothesis = pytest.importorskip("hypothesis")
 pa = pytest.importorskip("pyarrow")

@@ -12,14 +12,15 @@ import textwrap
 import threading
 import weakref
 
-import fastser
 import numpy as np
 import pytest
 import sample_objects as samples
-from fastser import DecodeError, DepthError, UnsafeDataError
 from same import same
-from test_arrow_row import COLUMNS, POSITION, Array, RELEASE_ARRAY, Schema, _pointer_of, free_memory
+from test_arrow_row import COLUMNS, POSITION, RELEASE_ARRAY, Array, Schema, _pointer_of, free_memory
 from test_packed import OBJECTS, address
+
+import fastser
+from fastser import DecodeError, DepthError, UnsafeDataError
 
 BATCH_ROWS = 1 << 16
 BATCH_BYTES = 1 << 25

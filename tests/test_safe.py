@@ -28,7 +28,6 @@ from same import same
 import fastser
 from fastser import DecodeError, Serializer, UnsafeDataError
 
-
 NAMED_ROWS, INSTANCES, GLOBAL, CALL, HOOK, MEMORY = 48, 49, 54, 55, 57, 58
 STATE, LIST_ITEMS, DICT_ITEMS, SETTER, NEW = 1, 2, 4, 8, 16  # parts of a call
 NEW_CALLABLE = 0

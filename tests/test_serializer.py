@@ -5,8 +5,9 @@ import dataclasses
 import io
 import pickle
 
-import fastser
 import pytest
+
+import fastser
 
 pytestmark = pytest.mark.core
 

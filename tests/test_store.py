@@ -15,10 +15,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import fastser
 import numpy as np
 import pytest
 import store_processes
+
+import fastser
 from fastser._core.store import shared
 from fastser.store import directory as directories
 
@@ -273,7 +274,7 @@ def test_writable(store):
 
 @pytest.mark.parametrize("mode", "rc")
 def test_where_the_system_promises_no_memory_what_is_written_to_is_copied(store, mode):
-    ref = store.put({"x": np.arange(20_000_000), "model": store_processes.Model(np.arange(1000), [])})
+    ref = store.put({"x": np.arange(20_000_000), "model": store_processes.Model(np.arange(1000), [])})  # noqa: F841 - the reference keeps the object
     program = f"""
 import resource, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})

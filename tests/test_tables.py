@@ -9,13 +9,14 @@ import uuid
 import zoneinfo
 from dataclasses import dataclass
 
-import fastser
 import fuzz_loads
 import numpy as np
 import pytest
 from frames import DICT, INDEXED, INT8, LIST, TEXT, build
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import fastser
 
 pa = pytest.importorskip("pyarrow")
 
@@ -271,7 +272,7 @@ def test_engines_take_it():
     assert pa.table(table).to_pylist() == RECORDS
     assert polars.DataFrame(table).equals(polars.DataFrame(RECORDS))
     assert polars.DataFrame(table).schema == polars.DataFrame(RECORDS).schema
-    columns = fastser.to_arrow(fastser.dumps({"id": [1, 2], "x": np.array([0.5, 1.5])}))
+    columns = fastser.to_arrow(fastser.dumps({"id": [1, 2], "x": np.array([0.5, 1.5])}))  # noqa: F841 - DuckDB finds it by its name
     assert duckdb.sql("select sum(id * x) from columns").fetchall() == [(3.5,)]
 
 

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import warnings
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

@@ -9,11 +9,12 @@ import tracemalloc
 import types
 from dataclasses import dataclass
 
-import fastser
 import numpy as np
 import pytest
 import sample_objects as samples
 from frames import ARRAY, COPY, RECORDS, build
+
+import fastser
 
 pytestmark = pytest.mark.core
 

@@ -10,9 +10,10 @@ import warnings
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "writable.md"
 PACKAGES = {"NumPy": "numpy", "scikit-learn": "sklearn", "SciPy": "scipy", "statsmodels": "statsmodels", "Matplotlib": "matplotlib",

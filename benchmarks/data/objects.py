@@ -19,7 +19,19 @@ from types import BuiltinFunctionType, FunctionType
 import numpy as np
 
 from .classes import (
-    Access, Account, Node, Order, Particle, Point, Quote, Reading, Rejected, Sample, Segment, Status, Trade,
+    Access,
+    Account,
+    Node,
+    Order,
+    Particle,
+    Point,
+    Quote,
+    Reading,
+    Rejected,
+    Sample,
+    Segment,
+    Status,
+    Trade,
 )  # fmt: skip
 from .rows import ROWS, Row, row
 from .synthetic import words

@@ -1,9 +1,8 @@
 """from_arrow: tables as records, from the columns of Arrow arrays to those of a frame, without an object for each value."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
+from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from fastser._core.arrow.abi cimport ArrowArray, ArrowSchema, BinaryView, VIEW_INLINE_MAX
 from fastser._core.arrow.check cimport offset_at, run_end_at
@@ -19,7 +18,7 @@ from fastser._core.arrow.layout cimport (
 )
 from fastser._core.arrow.values cimport count_valid, is_valid
 from fastser._core.c.arena cimport Arena, arena_free, arena_new
-from fastser._core.c.buffer cimport Buffer, append_varint, buffer_append, buffer_extend, buffer_release, buffer_reserve
+from fastser._core.c.buffer cimport Buffer, buffer_append, buffer_extend, buffer_release, buffer_reserve
 from fastser._core.c.copy cimport fastser_copy_short
 from fastser._core.encode.identity cimport write_lengths, write_unsigned
 from fastser._core.encode.padding cimport back_items
@@ -30,7 +29,7 @@ from fastser._core.encode.state cimport (
 )
 from fastser._core.format.tags cimport *
 from fastser._core.frame.packed cimport packed_new
-from fastser._core.tables.nodes cimport AT_ITEM, AT_KEY, Place, Span, path_of_place
+from fastser._core.tables.nodes cimport AT_ITEM, AT_KEY, Place, path_of_place
 from fastser._core.tables.zones cimport clock_of, zone_of
 from fastser._core.values.ints cimport int_narrow
 from fastser._core.values.text cimport end_item
@@ -192,7 +191,7 @@ cdef bytes extension_name(const ArrowSchema* schema):
         return None
     memcpy(&count, at, 4)
     at += 4
-    for i in range(count):
+    for i in range(count):  # no-cython-lint: only counted
         memcpy(&size, at, 4)
         key = at[4:4 + size]
         at += 4 + size

@@ -22,7 +22,7 @@ def _encode(array: Any) -> dict[str, Any]:
 
 
 def _decode(cls: type, state: Any) -> Any:
-    array: Any = cls.__new__(cls)
+    array: Any = cls.__new__(cls)  # type: ignore[call-overload]
     array.__setstate__(state)
     return array
 

@@ -62,7 +62,7 @@ def _is_known(type: pa.DataType) -> bool:
 
 
 def _schema_is_known(schema: pa.Schema) -> bool:
-    return pa.schema(ArrowData.from_producer(schema)).equals(schema, check_metadata=True)
+    return bool(pa.schema(ArrowData.from_producer(schema)).equals(schema, check_metadata=True))
 
 
 HOOKS = (

@@ -22,7 +22,8 @@ def _array_of(storage: UntypedStorage, start: int, stop: int, width: int) -> np.
     """The bytes of a storage from `start` to `stop`, as integers of `width` bytes so that a reader finds them aligned."""
     octets = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage)
     # As long as a NumPy array views a storage, it must not be resized: NumPy's protocol of torch sees to that.
-    return octets.numpy()[start:stop].view(f"u{width}")
+    units: np.ndarray[Any, Any] = octets.numpy()[start:stop].view(f"u{width}")
+    return units
 
 
 def _storage_of(array: np.ndarray[Any, Any]) -> UntypedStorage:

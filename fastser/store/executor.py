@@ -265,8 +265,8 @@ def _check_count(name: str, found: object) -> None:
 
 
 def _results(
-    submit: "Callable[[tuple[Any, ...]], concurrent.futures.Future[Any]]",
-    calls: Iterator[tuple[Any, ...]],
+    submit: "Callable[[Any], concurrent.futures.Future[Any]]",
+    calls: Iterator[Any],
     timeout: float | None,
     buffersize: int | None,
 ) -> Iterator[Any]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastser import errors
 from fastser._core.dumps import pack
-from fastser._core.loads import loads, loads_private
 from fastser._core.frame.packed import HEADER_SIZE, Packed, frame_length
+from fastser._core.loads import loads, loads_private
 from fastser._core.store.shared import fetch, lock
 from fastser.store.account import Account
 from fastser.store.claims import Claim, is_held

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastser import errors
 from fastser._core.dumps import pack
-from fastser._core.loads import loads, loads_private
 from fastser._core.frame.packed import Packed
+from fastser._core.loads import loads, loads_private
 from fastser.on_demand import Reducers
 from fastser.store.functions import CARRIED, MAX_DEPTH
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fastser.store.account import Account, pages
-from fastser.store.directory import Directory, names
+from fastser.store.directory import Directory
+from fastser.store.files import names
 from fastser.store.reference import ObjectRef
 
 

@@ -45,7 +45,7 @@ cdef int64_t metadata_size(const char* metadata, int64_t limit, const Place* pla
     memcpy(&count, metadata, 4)
     if count < 0:
         return _bad("a number of metadata entries", count, place)
-    for i in range(2 * <int64_t> count):
+    for i in range(2 * <int64_t> count):  # no-cython-lint: only counted
         if limit >= 0 and limit - at < 4:
             return _bad(f"{count} metadata entries", f"the end of its {limit} bytes", place)
         memcpy(&length, metadata + at, 4)

@@ -12,7 +12,6 @@ from libc.string cimport memcmp, memcpy
 from fastser._core.arrow.abi cimport BinaryView, VIEW_INLINE_MAX
 
 
-
 ctypedef fused offset_t:
     int32_t
     int64_t

@@ -80,4 +80,3 @@ cdef inline void buffer_release(Buffer* self) noexcept nogil:
     self.data = NULL
     self.size = 0
     self.capacity = 0
-

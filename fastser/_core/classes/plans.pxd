@@ -26,7 +26,7 @@ cdef class ClassPlan:
     cdef void* protocol           # FIELDS without a version: what this was decided by; malloc'ed
     cdef object reference         # and a weak reference to the class
     cdef tuple slot_names         # FIELDS: exact strs, interned
-    cdef Py_ssize_t* slot_offsets # where they lie in an instance
+    cdef Py_ssize_t* slot_offsets  # where they lie in an instance
     cdef Py_ssize_t slot_count
     cdef bint has_dict            # FIELDS: instances have a __dict__
     cdef bint hashes_address      # its objects can be hashed before they are complete

@@ -16,7 +16,6 @@ cdef class Reduced:
     cdef bint lenient_setter      # and the setter a state
 
 
-
 # Ask an object for its parts: a Reduced, or a str, the name that it is found by.  Raises what its reducer does, and
 # PicklingError for what no reducer may return.
 cdef object reduce(PyObject* o)

@@ -33,7 +33,7 @@ cdef inline int read_body(Decoder* d, Py_ssize_t wanted, BodyRead* piece, int ot
 
     ``other`` is the kind that is allowed beside those for all: BODY_SAME or BODY_COPY, or 0.
     """
-    cdef uint64_t where = read_varint(d), number = 0
+    cdef uint64_t where = read_varint(d), given = 0
     piece.index = -1
     piece.copy = False
     if where == BODY_INLINE:
@@ -45,28 +45,28 @@ cdef inline int read_body(Decoder* d, Py_ssize_t wanted, BodyRead* piece, int ot
             piece.size = wanted
         return 0
     if where == BODY_PADDED and wanted < 0:
-        number = read_varint(d)
+        given = read_varint(d)
         piece.data = next_data(d, &piece.size)
-        if number > <uint64_t> piece.size:
-            return bad(d, f"at least {number} bytes of data", piece.size)
-        piece.data += number
-        piece.size -= <Py_ssize_t> number
+        if given > <uint64_t> piece.size:
+            return bad(d, f"at least {given} bytes of data", piece.size)
+        piece.data += given
+        piece.size -= <Py_ssize_t> given
         return 0
     if where == BODY_BUFFER or (where == BODY_COPY and other == BODY_COPY):
         if d.body >= d.view.body_count:
             return short_column(d, "buffers", 1, 0)
-        number = d.body
+        given = d.body
         d.body += 1
         piece.copy = where == BODY_COPY or d.copies
     elif where == BODY_SAME and other == BODY_SAME:
-        number = read_varint(d)
-        if number >= <uint64_t> d.body:
-            return bad(d, f"one of {d.body} buffers", number)
+        given = read_varint(d)
+        if given >= <uint64_t> d.body:
+            return bad(d, f"one of {d.body} buffers", given)
     else:
         return bad(d, "a kind of body", where)
-    piece.index = <Py_ssize_t> number
-    piece.data = d.view.bodies[number].data
-    piece.size = d.view.bodies[number].size
+    piece.index = <Py_ssize_t> given
+    piece.data = d.view.bodies[given].data
+    piece.size = d.view.bodies[given].size
     if wanted >= 0 and piece.size != wanted:
         return bad(d, f"a buffer of {wanted} bytes", piece.size)
     return 0

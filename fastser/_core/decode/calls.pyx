@@ -96,13 +96,12 @@ cdef list read_pieces(Decoder* d, Py_ssize_t n, bint pairs):
 cdef list read_arguments(Decoder* d, Py_ssize_t n):
     """n tuples or lists of arguments."""
     cdef uint64_t width = read_varint(d)
-    cdef Py_ssize_t i, j
     cdef list columns
     if width == 0:
         return read_pieces(d, n, False)
     if <uint64_t> n > <uint64_t> d.budget // width:
         unbacked(d, n * width)
-    columns = [read_values(d, n) for j in range(<Py_ssize_t> width - 1)]
+    columns = [read_values(d, n) for _ in range(<Py_ssize_t> width - 1)]
     return list(zip(*columns)) if columns else [()] * n
 
 
@@ -403,7 +402,7 @@ cdef int rebuild_memory(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
 
 
 cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
-    cdef Py_ssize_t i, j, first = number(d, n)
+    cdef Py_ssize_t i, first = number(d, n)
     cdef uint64_t count
     cdef list descriptions, buffers
     cdef int inside = d.inside, tree = d.tree
@@ -419,7 +418,7 @@ cdef int rebuild_arrow(Decoder* d, PyObject** out, Py_ssize_t n) except -1:
     for i in range(n):
         count = read_varint(d)
         claim(d, <Py_ssize_t> min(count, <uint64_t> PY_SSIZE_T_MAX))
-        buffers = [read_lent_memory(d) for j in range(<Py_ssize_t> count)]
+        buffers = [read_lent_memory(d) for _ in range(<Py_ssize_t> count)]
         try:
             out[i] = new_reference(_ArrowData.from_parts(descriptions[i], buffers, d.safe))
         except ValueError as error:

@@ -372,7 +372,7 @@ cdef int decode_sets(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exce
         for i in range(n):
             if frozen:
                 out[i] = new_frozenset(NULL)
-            for j in range(<Py_ssize_t> lengths[i]):
+            for j in range(<Py_ssize_t> lengths[i]):  # no-cython-lint: only counted
                 check_hashable(d, at[j])
                 set_add(out[i], at[j])
             if frozen:
@@ -410,7 +410,7 @@ cdef int decode_dicts(Decoder* d, PyObject** out, Py_ssize_t n, bint frozen) exc
             decode_items(d, keys, total)
             decode_items(d, values, total)
         for i in range(n):
-            for j in range(<Py_ssize_t> lengths[i]):
+            for j in range(<Py_ssize_t> lengths[i]):  # no-cython-lint: only counted
                 check_hashable(d, keys[at])
                 dict_set(out[i], keys[at], values[at])
                 at += 1

@@ -93,7 +93,7 @@ cdef inline Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n
     """Ints, floats and text: their columns are filled while their types are looked at."""
     cdef Columns* c = &e.columns
     cdef size_t i8 = c.i8.size, i16 = c.i16.size, i32 = c.i32.size, i64 = c.i64.size, f64 = c.f64.size
-    cdef size_t text = c.text.size, offsets = c.text_offsets.size, lent = c.text_lent.size, lent_size = c.text_lent_size
+    cdef size_t text = c.text.size, offsets = c.text_offsets.size, lent = c.text_lent.size, lent_bytes = c.text_lent_size
     cdef int status = TEXT_OK, tag = TAG_FLOAT
     cdef Py_ssize_t k = 0
     cdef double* floats
@@ -128,7 +128,7 @@ cdef inline Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n
     c.text.size = text
     c.text_offsets.size = offsets
     lent_truncate(&c.text_lent, lent)
-    c.text_lent_size = lent_size
+    c.text_lent_size = lent_bytes
     return 0
 
 

@@ -18,7 +18,7 @@ from fastser._core.values.text cimport text_is_body
 
 cdef enum:
     RUN_MIN = 16          # a shorter run that does not reach the end is not worth its own tag
-    DISTINCT_SMALLEST = 6 # log2 of the first capacity
+    DISTINCT_SMALLEST = 6  # log2 of the first capacity
 
 
 cdef inline bint is_worth_it(Py_ssize_t k, Py_ssize_t n) noexcept:
@@ -53,7 +53,6 @@ cdef inline Py_ssize_t leaf_prefix(PyObject** items, Py_ssize_t n, PyObject* t) 
     cdef Py_ssize_t i = 1
     cdef PyObject* zone
     cdef int fold
-    cdef PyObject* descr
     if t == fastser_bytes_type:
         if fastser_bytes_size(items[0]) >= BYTES_BODY_MIN:
             return 1

@@ -148,7 +148,6 @@ cdef inline bint timedelta_is_long(PyObject* o) noexcept:
 cdef inline int write_timedeltas(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     cdef int64_t* out = <int64_t*> room(buffer_extend(&e.columns.i64, n * 8))
     cdef Py_ssize_t i
-    cdef object delta
     for i in range(n):
         out[i] = (PyDateTime_DELTA_GET_DAYS(<object> items[i]) * <int64_t> 86400
                   + PyDateTime_DELTA_GET_SECONDS(<object> items[i])) * <int64_t> 1000000 \

@@ -70,8 +70,9 @@ cdef int walk(Encoder* e, PyObject* root, int large) except -1:
 cdef inline bint columns_too_long(Columns* c, size_t claimed) noexcept:
     """Whether a column has more items than 32-bit offsets can tell."""
     # No value takes more than three items of a column.
-    return claimed + c.tags.size > <size_t> 0x7FFFFFFF // 3 and (c.tags.size | c.i8.size | c.bits.size | c.i16.size >> 1 | c.i32.size >> 2 | c.i64.size >> 3
-            | c.f64.size >> 3) > <size_t> 0x7FFFFFFF
+    return claimed + c.tags.size > <size_t> 0x7FFFFFFF // 3 and (
+        c.tags.size | c.i8.size | c.bits.size | c.i16.size >> 1 | c.i32.size >> 2 | c.i64.size >> 3 | c.f64.size >> 3
+    ) > <size_t> 0x7FFFFFFF
 
 
 cdef int encode_value(Encoder* e, PyObject* o) except -1:

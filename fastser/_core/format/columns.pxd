@@ -38,7 +38,7 @@ cdef struct Columns:
     Buffer text_offsets   # n + 1 offsets, the first 0; 4 bytes each, or 8 when large
     Buffer text           # its own bytes; what is lent comes between them
     Buffer text_lent      # of Lent, rising
-    size_t text_lent_size # their bytes
+    size_t text_lent_size  # their bytes
     Buffer data_offsets
     Buffer data
     Buffer data_lent

@@ -99,7 +99,7 @@ cdef enum:
     # NumPy; arrays numbered.
     TAG_ARRAY = 50        # dtype, varint order, varint ndim, ndim varints, n bodies
     TAG_ARRAY_RUN = 51    # dtype, order, ndim, shape, one body for all n
-    TAG_OBJECT_ARRAY = 52 # dtype, order, ndim, shape, items(n * size)
+    TAG_OBJECT_ARRAY = 52  # dtype, order, ndim, shape, items(n * size)
     TAG_SCALAR = 53       # dtype, one of data: n times itemsize
 
     # What runs Python code when it is read; numbered (calls, templates and hooks once they are made).

@@ -28,7 +28,7 @@ cdef class RowBlock(Block):
     cdef Buffer flags
     cdef Buffer list_offsets[COLUMN_COUNT]
     cdef Py_ssize_t items[COLUMN_COUNT]
-    cdef Buffer values[COLUMN_COUNT] # numbers, views, or the offsets of text and binaries
+    cdef Buffer values[COLUMN_COUNT]  # numbers, views, or the offsets of text and binaries
     cdef Buffer contents[COLUMN_COUNT]       # of text and binaries
     cdef Py_ssize_t bodies           # views that point to memory: where, and how much
     cdef Buffer body_data

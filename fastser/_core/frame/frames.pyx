@@ -7,8 +7,8 @@ from libc.stdint cimport int32_t, int64_t
 from fastser._core.arrow.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow.build cimport Span
 from fastser._core.arrow.data cimport ArrowData, arrow_data_build
-from fastser._core.arrow.lend cimport Loan, export, lend_of, loan_end
-from fastser._core.c.buffer cimport Buffer, buffer_append, buffer_release
+from fastser._core.arrow.lend cimport Loan, export as export_copy, lend_of, loan_end
+from fastser._core.c.buffer cimport buffer_append, buffer_release
 from fastser._core.format.columns cimport Columns
 from fastser._core.frame.block cimport Block
 from fastser._core.frame.packed cimport frame_to_bytes
@@ -49,7 +49,7 @@ cdef class FrameBlock(Block):
         data = arrow_data_build(("array", _schema(self.large), ((self.rows, 0, 0, (0,), (frames,), None),)), spans, 2, self, False)
         loan = lend_of(data)
         try:
-            if export(data.arrays, loan, out) < 0:
+            if export_copy(data.arrays, loan, out) < 0:
                 raise MemoryError()
         finally:
             loan_end(loan)

@@ -548,7 +548,7 @@ cdef int _write_frame(Packed self, char* out) except -1:
     """Write self.total bytes."""
     cdef Py_ssize_t size = self.head_size
     cdef Py_ssize_t start = align_up(size, BODY_ALIGNMENT) if self.body_count else size
-    cdef tuple owners = self.owners   # another thread may put others into their place meanwhile
+    cdef tuple owners = self.owners  # no-cython-lint: kept, since another thread may put others into their place meanwhile
     _write_head(self, out)
     memset(out + size, 0, start - size)
     _write_bodies(self.bodies, self.body_count, out + start)

@@ -4,9 +4,9 @@ cimport cython
 from libc.string cimport memset
 
 from fastser import errors
-from fastser._core.arrow.abi cimport ArrowArray, ArrowArrayStream, ArrowSchema
+from fastser._core.arrow.abi cimport ArrowArray, ArrowSchema
 from fastser._core.arrow.capsules cimport stream_next, stream_schema, take_schema_and_array, take_stream
-from fastser._core.frame.rows_in cimport RowBatch, RowSchema, row_batch, row_schema
+from fastser._core.frame.rows_in cimport RowBatch, row_batch, row_schema
 
 
 cdef bint exports_rows(object producer):

@@ -2,7 +2,7 @@
 
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from fastser._core.arrow.values cimport end_of_utf8
@@ -22,7 +22,6 @@ from fastser._core.decode.read cimport (
 from fastser._core.decode.shapes cimport read_shape
 from fastser._core.decode.state cimport Decoder, ShapeSeen
 from fastser._core.decode.walk cimport decode_value, read_dtype
-from fastser._core.format.columns cimport view_offset
 from fastser._core.format.tags cimport *
 from fastser._core.values.arrays cimport (
     DTYPE_OBJECT, NPY_USERDEF, STRING_DTYPE, fastser_descr_has_objects, fastser_descr_has_subarray, fastser_descr_itemsize,
@@ -748,7 +747,7 @@ cdef Node* read_generic(Nodes self, Py_ssize_t n, Place* place) except NULL:
     parts.data = NULL
     parts.size = parts.capacity = 0
     try:
-        for i in range(n):
+        for i in range(n):  # no-cython-lint: only counted
             node = read_run(self, 1, read_byte(self.d), place)
             if not (parts.size and extends((<Node**> (parts.data + parts.size) - 1)[0], node)) \
                     and buffer_append(&parts, &node, sizeof(Node*)) < 0:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fastser._core.c.buffer cimport Buffer, buffer_append, buffer_extend, buffer_release
+from fastser._core.c.buffer cimport Buffer, buffer_extend, buffer_release
 from fastser._core.c.stack cimport fastser_stack_short
 from fastser._core.decode.errors cimport too_deep
 from fastser._core.format.tags cimport TAG_ARRAY, TAG_ARRAY_RUN
