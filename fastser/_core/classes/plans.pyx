@@ -14,6 +14,7 @@ from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
+from fastser._core.c.capi cimport fastser_in_class, fastser_type  # no-cython-lint: called in the C below
 from fastser._core.c.memo cimport Memo, MemoEntry, memo_clear, memo_entry
 
 from fastser import fallback as _fallback, views as _views

@@ -67,7 +67,7 @@ cdef int export_frame_schema(bint large, ArrowSchema* out) except -1:
     cdef ArrowData data = arrow_data_build(("schema", _schema(large), ()), NULL, 0, None, False)
     cdef Loan* loan = lend_of(data)
     try:
-        if export(&data.schema, loan, out) < 0:
+        if export_copy(&data.schema, loan, out) < 0:
             raise MemoryError()
     finally:
         loan_end(loan)
