@@ -27,7 +27,7 @@ MAX_DEPTH = 1_000_000
 _LIMIT = 200  # functions that are remembered
 _CONSTANTS = frozenset([types.NoneType, types.EllipsisType, bool, int, float, complex, str, bytes])
 _BY_NAME = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-_GENERIC: tuple[Any, ...] = (types.GenericAlias, types.UnionType, type(list[int]))  # and what is derived from the last one
+_GENERIC: tuple[Any, ...] = (types.GenericAlias, types.UnionType, type(typing.List[int]))  # noqa: UP006 - and what is derived from the last
 
 
 def is_found_by_name(fn: Any) -> bool:
