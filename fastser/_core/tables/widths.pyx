@@ -66,16 +66,24 @@ cdef int64_t int_at(const Node* node, int64_t i) noexcept:
     cdef int16_t two
     cdef int32_t four
     cdef int64_t eight
+    cdef bint unsigned = node.kind == NODE_FIXED and some_of(node) == SOME_UNSIGNED
+    # One return each: the two sides of an `if` within an expression would be made one type first.
     if node.kind == NODE_INT and node.width == 0:
         return at[0] & 0x7F
     if node.width == 1:
-        return <uint8_t> at[0] if node.kind == NODE_FIXED and node.format[0] == b"C" else <int8_t> at[0]
+        if unsigned:
+            return <uint8_t> at[0]
+        return <int8_t> at[0]
     if node.width == 2:
         memcpy(&two, at, 2)
-        return <uint16_t> two if node.kind == NODE_FIXED and node.format[0] == b"S" else two
+        if unsigned:
+            return <uint16_t> two
+        return two
     if node.width == 4:
         memcpy(&four, at, 4)
-        return <uint32_t> four if node.kind == NODE_FIXED and node.format[0] == b"I" else four
+        if unsigned:
+            return <uint32_t> four
+        return four
     memcpy(&eight, at, 8)
     return eight
 
