@@ -5,7 +5,7 @@ reduces its objects as the type that it derives from does, so that the arguments
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastser._core.c.buffer cimport Buffer, buffer_append, buffer_release
