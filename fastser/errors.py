@@ -439,6 +439,8 @@ TOO_SPREAD = "so much shared or left out that it would take many times the memor
 
 
 OF_MONTHS = "a value is an interval of months, and Python has a type for those of days and less only"
+BY_VALUE_OBJECT = "an object whose class goes by value, so that Python code alone can make it: define the class in a module"
+TOO_FAR_FOR_NANOSECONDS = "a time that 64 bits of nanoseconds do not hold, beside times with nanoseconds"
 TOO_FAR = "a value lies beyond what Python's type for it holds"
 TOO_FINE = "a value has nanoseconds, which Python's type for it does not hold: cast the column to microseconds"
 

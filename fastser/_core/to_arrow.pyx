@@ -19,6 +19,7 @@ from fastser._core.frame.layout cimport FRAME_OK, frame_parse, view_release
 from fastser._core.frame.packed cimport Packed, frame_error, packed_view
 from fastser._core.frame.rows_in cimport ArrowRow, RowBatch, row_frame, row_view
 from fastser._core.frame.source cimport exports_rows, only_row
+from fastser._core.tables.calls cimport read_call
 from fastser._core.tables.columns cimport Table, make_column
 from fastser._core.tables.nodes cimport (
     AT_ITEM, AT_KEY, check_end, Node, NODE_DICT, NODE_LIST, NODE_ROWS, NODE_STRUCT, Nodes, Place, read_node, refuse,
@@ -202,6 +203,7 @@ cdef object convert(Decoder* d, object owner, bint exact, bint nan_is_null):
     d.walk_value = decode_value
     d.walk_items = decode_items
     nodes.d = d
+    nodes.walk_calls = read_call
     nodes.room = (d.view.frame_size + (1 << 14)) * SPREAD
     table.nodes = nodes
     table.exact = exact

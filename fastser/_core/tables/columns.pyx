@@ -19,7 +19,7 @@ from fastser._core.tables.kernels cimport (
 )
 from fastser._core.tables.nodes cimport (
     arena, AT_ITEM, AT_KEY, bit_at, bytes_at, length_at, Node, NODE_BITS, NODE_BYTES_OF_BOOL, NODE_DECIMAL,
-    NODE_DURATION, NODE_FIXED, NODE_FLOAT, NODE_INT, NODE_LIST, NODE_LONG_BINARY, NODE_LONG_DURATION, NODE_LONG_TEXT,
+    NODE_DURATION, NODE_FIXED, NODE_FLOAT, NODE_INT, NODE_LIST, NODE_LONG_BINARY, NODE_LONG_DECIMAL, NODE_LONG_DURATION, NODE_LONG_TEXT,
     NODE_NULLABLE, NODE_STRUCT, NODE_TAKE, NODE_TEXT, NODE_TIMESTAMP, NODE_TRUTH, NODE_UNSIGNED, NODE_UUID, Place,
     refuse, Span, spend,
 )
@@ -27,6 +27,7 @@ from fastser._core.tables.pieces cimport (
     append_piece, Field, Fields, fields_release, flatten, gather_fields, Piece, piece_count, source_of, starts_of,
     target_of, without_nulls,
 )
+from fastser._core.tables.widths cimport to_nanoseconds, widen
 from fastser._core.tables.zones cimport check_clock, long_durations, to_utc, zone_name
 from fastser._core.values.arrays cimport fastser_plain_import
 
@@ -131,6 +132,8 @@ cdef int class_of(const Node* node) noexcept:
         return IS_DURATION
     if node.kind == NODE_UNSIGNED:
         return IS_UNSIGNED
+    if node.kind == NODE_LONG_DECIMAL:
+        return IS_DECIMAL
     if node.kind <= NODE_STRUCT:
         return IS_TIMESTAMP + node.kind - NODE_TIMESTAMP
     return IS_STRUCT
@@ -684,6 +687,10 @@ cdef tuple make_column(Table self, Buffer* given, Py_ssize_t n, object name, Pla
     cls = common_class(self, pieces, place, level)
     if cls == IS_NULL:
         return ("n", name, None, NULLABLE, (), None), (n, n, 0, (), (), None)
+    if cls == IS_MIXED:
+        widen(self.nodes, pieces, place)
+        cls = common_class(self, pieces, place, level)
+        first = <const Piece*> pieces.data
     if cls == IS_MIXED and self.nan_is_null and without_nan(self, pieces, place):
         cls = common_class(self, pieces, place, level)
         first = <const Piece*> pieces.data
@@ -718,10 +725,12 @@ cdef tuple make_column(Table self, Buffer* given, Py_ssize_t n, object name, Pla
         return leaf_column("ttu", name, n, valid, (values_of(self, pieces, n, 8),))
     if cls == IS_DURATION:
         long_durations(self.nodes, pieces, place)
-        return leaf_column("tDu", name, n, valid, (values_of(self, pieces, n, 8),))
+        format = "tDn" if to_nanoseconds(self.nodes, pieces, place) else "tDu"
+        return leaf_column(format, name, n, valid, (values_of(self, pieces, n, 8),))
     if cls == IS_TIMESTAMP:
-        format = "tsu:" + zone_name(pieces, place)
+        format = zone_name(pieces, place)
         to_utc(self.nodes, pieces)
+        format = ("tsn:" if to_nanoseconds(self.nodes, pieces, place) else "tsu:") + format
         return leaf_column(format, name, n, valid, (values_of(self, pieces, n, 8),))
     if cls == IS_LIST:
         large, offsets, child = lists_of(self, pieces, n, place, level)

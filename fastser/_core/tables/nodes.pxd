@@ -25,15 +25,16 @@ cdef enum:
     NODE_UUID = 12
     NODE_DATE = 13
     NODE_TIME = 14
-    NODE_DURATION = 15
+    NODE_DURATION = 15        # `format`: not NULL where they are nanoseconds
     NODE_LONG_DURATION = 16   # days, seconds, microseconds, n each
-    NODE_TIMESTAMP = 17       # `zone`, `constant`: fold; `made`: in UTC already
+    NODE_TIMESTAMP = 17       # `zone`, `constant`: fold; `made`: in UTC already; `format` as of NODE_DURATION
     NODE_LIST = 18            # lengths of `width` bytes at `data`, or `constant`; one child
     NODE_ROWS = 19            # a child for each position; `constant`: they are lists
     NODE_STRUCT = 20          # a child for each of `names`
     NODE_DICT = 21            # lengths as NODE_LIST; children: keys and values
 
     NODE_UNSIGNED = 22        # of 8 bytes, `made`
+    NODE_LONG_DECIMAL = 23    # of Span
 
     # Structure.
     NODE_CONCAT = 30          # children one after the other; `starts`: of each, and the end
@@ -77,16 +78,38 @@ cdef struct Place:
     Py_ssize_t position
 
 
+# The node of n calls, or of n arrays of a class of its own, whose tag was read.
+cdef class Nodes
+
+ctypedef Node* (*read_calls)(Nodes self, int tag, Py_ssize_t n, Place* place) except NULL
+
+
 cdef class Nodes:
     cdef Decoder* d           # while the call lasts
     cdef Arena memory
     cdef Buffer ranges        # of Range: what was numbered
     cdef list kept
     cdef int64_t room         # how many more values may be made of the frame's
+    cdef read_calls walk_calls    # what reads TAG_CALL and TAG_ARRAYS_OF, which needs read_node itself
 
 
 # The node of items(n), borrowed from `self`.
 cdef Node* read_node(Nodes self, Py_ssize_t n, Place* place) except NULL
+
+# What nodes are made of.  Borrowed from `self`; a numbered one is `done` once what lies in it was read.
+cdef Node* new_node(Nodes self, int kind, int tag, Py_ssize_t n) except NULL
+cdef Node** new_children(Nodes self, Node* node, Py_ssize_t count) except NULL
+cdef Node* leaf(Nodes self, int kind, int tag, Py_ssize_t n, const void* data, int width=*) except NULL
+cdef Node* numbered(Nodes self, Node* node) except NULL
+cdef Node* concatenated(Nodes self, int tag, Node** parts, Py_ssize_t count, Py_ssize_t n) except NULL
+cdef Py_ssize_t open_lengths(Nodes self, Node* node) except -1
+cdef Node* parent(Nodes self, int kind, int tag, Py_ssize_t n, Node* child) except NULL
+
+# New reference: what a class of the frame is, where it is imported already; None where it is not.
+cdef object imported(object cls)
+
+# The zone that a frame holds, which is none that only Python code makes.
+cdef int check_zone(Place* place, object zone) except -1
 
 # Nothing but the end of the tags may follow.
 cdef int check_end(Nodes self) except -1
@@ -130,7 +153,7 @@ cdef inline bint bit_at(const uint8_t* bits, Py_ssize_t i) noexcept nogil:
 cdef inline const char* bytes_at(const Node* node, Py_ssize_t i, Py_ssize_t* size) noexcept nogil:
     """Of an item of text, binary or decimal."""
     cdef int64_t start
-    if node.kind == NODE_LONG_TEXT or node.kind == NODE_LONG_BINARY:
+    if node.kind == NODE_LONG_TEXT or node.kind == NODE_LONG_BINARY or node.kind == NODE_LONG_DECIMAL:
         size[0] = (<const Span*> node.data)[i].size
         return (<const Span*> node.data)[i].data
     if node.width == 8:

@@ -226,6 +226,12 @@ cdef Node* read_long(Nodes self, int tag, Py_ssize_t n) except NULL:
     return node
 
 
+cdef int check_zone(Place* place, object zone) except -1:
+    if zone is not None and not isinstance(zone, _datetime.tzinfo):
+        return refuse(place, f"a time zone that only Python code can make ({zone})")
+    return 0
+
+
 cdef Node* read_zoned(Nodes self, int tag, Py_ssize_t n, Place* place) except NULL:
     cdef uint64_t fold = read_varint(self.d)
     cdef PyObject* o
@@ -235,8 +241,7 @@ cdef Node* read_zoned(Nodes self, int tag, Py_ssize_t n, Place* place) except NU
     o = decode_value(self.d)
     zone = <object> o
     fastser_decref(o)
-    if zone is not None and not isinstance(zone, _datetime.tzinfo):
-        refuse(place, f"a time zone that only Python code can make ({zone})")
+    check_zone(place, zone)
     if zone is not None and tag == TAG_TIME_ZONED:
         refuse(place, "times of day with a time zone")
     node = leaf(self, NODE_TIMESTAMP if tag == TAG_DATETIME_ZONED else NODE_TIME, tag, n, take_i64(self.d, n), 8)
@@ -278,6 +283,8 @@ cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, con
     text = FORMATS.get(dtype.char) if dtype.isnative else None
     if dtype.kind in "mM" and dtype.isnative:
         unit, multiple = _numpy.datetime_data(dtype)
+        if unit == "generic" and tag == TAG_SCALAR and all_nat(data, n):
+            return new_node(self, NODE_NULL, tag, n)    # np.datetime64("NaT"), which has no unit
         if multiple == 1 and unit in ("s", "ms", "us", "ns"):
             text = f"tD{unit[0]}" if dtype.kind == "m" else f"ts{unit[0]}:"
     if text is None:
@@ -291,6 +298,16 @@ cdef Node* read_elements(Nodes self, PyObject* descr, int tag, Py_ssize_t n, con
     node.format = format
     node.constant = text[0] == "t"
     return node
+
+
+cdef bint all_nat(const char* data, Py_ssize_t n) noexcept:
+    cdef Py_ssize_t i
+    cdef int64_t value
+    for i in range(n):
+        memcpy(&value, data + i * 8, 8)
+        if value != INT64_MIN:
+            return False
+    return True
 
 
 cdef Node* wide_texts(Nodes self, int tag, Py_ssize_t n, const char* data, Py_ssize_t itemsize, Place* place) except NULL:
@@ -517,6 +534,14 @@ cdef Node* read_rows(Nodes self, int tag, Py_ssize_t n, Place* place) except NUL
     return node
 
 
+cdef object imported(object cls):
+    found = _sys.modules.get(cls.reference[0])
+    for part in cls.reference[1].split("."):
+        # Nothing of a module's or a class's own runs.
+        found = type.__getattribute__(found, "__dict__").get(part) if isinstance(found, type) else getattr(found, "__dict__", {}).get(part)
+    return found
+
+
 cdef Node* read_named_rows(Nodes self, Py_ssize_t n, Place* place) except NULL:
     """Named tuples, whose class, where it is imported already, tells the names."""
     cdef Py_ssize_t width = read_count(self.d), i
@@ -528,10 +553,7 @@ cdef Node* read_named_rows(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cls = <object> read_callable(self.d)
     if not isinstance(cls, _inspection.StandIn) or cls.reference is None:
         refuse(place, f"named tuples whose class goes by value, so that their names are told by Python code alone ({cls})")
-    found = _sys.modules.get(cls.reference[0])
-    for part in cls.reference[1].split("."):
-        # Nothing of a module's or a class's own runs.
-        found = type.__getattribute__(found, "__dict__").get(part) if isinstance(found, type) else getattr(found, "__dict__", {}).get(part)
+    found = imported(cls)
     if not isinstance(found, type) or not issubclass(found, tuple):
         refuse(place, f"named tuples of {cls}, which is not there: import it first")
     fields = found.__dict__.get("_fields")
@@ -721,7 +743,7 @@ cdef Node* read_text_references(Nodes self, Py_ssize_t n) except NULL:
 cdef bint extends(Node* before, Node* next) noexcept:
     """Make one node of two leaves that lie one after the other, if they do."""
     cdef const char* end = <const char*> before.data + before.n * before.width
-    if before.kind != next.kind or before.tag != next.tag:
+    if before.kind != next.kind or before.tag != next.tag or before.made or next.made:
         return False
     if before.kind == NODE_NULL or (before.kind == NODE_TRUTH and before.constant == next.constant):
         before.n += next.n
@@ -885,6 +907,10 @@ cdef Node* read_run(Nodes self, Py_ssize_t n, int tag, Place* place) except NULL
         return read_arrays(self, tag, n, place)
     if tag == TAG_SCALAR:
         return read_scalars(self, n, place)
+    if tag == TAG_CALL or tag == TAG_ARRAYS_OF:
+        return self.walk_calls(self, tag, n, place)
+    if tag == TAG_GLOBAL:
+        return read_globals(self, n, place)
     if tag in OTHERS:
         refuse(place, OTHERS[tag])
     d.at -= 1
@@ -930,14 +956,33 @@ cdef Node* read_scalars(Nodes self, Py_ssize_t n, Place* place) except NULL:
     return read_elements(self, descr, TAG_SCALAR, n, data, place)
 
 
+cdef Node* read_globals(Nodes self, Py_ssize_t n, Place* place) except NULL:
+    """Of what is found by its name, pandas.NA is a null."""
+    cdef Decoder* d = self.d
+    cdef Node* node = numbered(self, new_node(self, NODE_NULL, TAG_GLOBAL, n))
+    cdef Py_ssize_t i, size = 0
+    cdef const char* text
+    node.done = 1
+    for i in range(n):
+        text = next_text(d, d.text, &size)
+        module = text[:size].decode("utf-8", "replace")
+        text = next_text(d, d.text + 1, &size)
+        name = text[:size].decode("utf-8", "replace")
+        if (module, name) not in PANDAS_NA:
+            refuse(place, f"an object that is found by its name ({module}.{name})")
+        d.text += 2
+    return node
+
+
+cdef tuple PANDAS_NA = (("pandas", "NA"), ("pandas._libs.missing", "NA"))
+
 # What Arrow has no type for, by tag.
 cdef dict OTHERS = {
     TAG_ELLIPSIS: "Ellipsis", TAG_NOT_IMPLEMENTED: "NotImplemented",
     TAG_COMPLEX: "a complex", TAG_SURROGATE_TEXT: "a str with lone surrogates", TAG_UTC: "a time zone",
     TAG_TIMEZONE: "a time zone", TAG_ZONEINFO: "a time zone", TAG_RANGE: "a range", TAG_SLICE: "a slice", TAG_TEMPLATE: "a template string",
-    TAG_GLOBAL: "a class or another object that is found by its name", TAG_CALL: "an object that its own reducer makes",
     TAG_HOOK: "an object that a hook makes", TAG_MEMORY: "a PickleBuffer", TAG_ARROW: "Arrow data as a value",
-    TAG_ARRAYS_OF: "an array of a class of its own", TAG_DTYPE: "a dtype",
+    TAG_DTYPE: "a dtype",
 }
 
 
