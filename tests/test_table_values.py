@@ -8,9 +8,10 @@ import subprocess
 import sys
 import zoneinfo
 
-import fastser
 import numpy as np
 import pytest
+
+import fastser
 
 pa = pytest.importorskip("pyarrow")
 

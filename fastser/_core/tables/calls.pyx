@@ -499,7 +499,6 @@ cdef Node* read_arrays_of(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cdef Node* node = numbered(self, new_node(self, NODE_LIST, TAG_ARRAYS_OF, n))
     cdef Node* arrays
     cdef uint64_t form = read_varint(d)
-    cdef list masks
     if form > FORM_MASKED_OF:
         bad(d, f"a form of arrays of at most {FORM_MASKED_OF}", form)
     descend(d)

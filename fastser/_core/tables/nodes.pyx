@@ -963,7 +963,7 @@ cdef Node* read_globals(Nodes self, Py_ssize_t n, Place* place) except NULL:
     cdef Py_ssize_t i, size = 0
     cdef const char* text
     node.done = 1
-    for i in range(n):
+    for i in range(n):  # no-cython-lint: only counted
         text = next_text(d, d.text, &size)
         module = text[:size].decode("utf-8", "replace")
         text = next_text(d, d.text + 1, &size)
