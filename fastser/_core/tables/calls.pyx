@@ -16,9 +16,9 @@ from fastser._core.decode.read cimport descend, read_varint
 from fastser._core.decode.state cimport Decoder
 from fastser._core.format.tags cimport *
 from fastser._core.tables.nodes cimport (
-    arena, AT_ITEM, bytes_at, check_zone, concatenated, imported, leaf, new_children, new_node, Node, NODE_BINARY,
-    NODE_BYTES_OF_BOOL, NODE_DATE, NODE_DICT, NODE_DURATION, NODE_FLOAT, NODE_INT, NODE_LIST, NODE_LONG_BINARY,
-    NODE_LONG_DECIMAL, NODE_LONG_TEXT, NODE_NULL, NODE_NULLABLE, NODE_TAKE, NODE_TEXT, NODE_TIME, NODE_TIMESTAMP, Nodes,
+    arena, AT_ITEM, bit_at, bytes_at, check_zone, concatenated, imported, leaf, new_children, new_node, Node, NODE_BINARY,
+    NODE_BYTES_OF_BOOL, NODE_DATE, NODE_DICT, NODE_DURATION, NODE_FLOAT, NODE_GROUPS, NODE_INT, NODE_LIST, NODE_LONG_BINARY,
+    NODE_LONG_DECIMAL, NODE_LONG_TEXT, NODE_NULL, NODE_TAKE, NODE_TEXT, NODE_TIME, NODE_TIMESTAMP, Nodes,
     numbered, open_lengths, parent, Place, read_node, refuse, Span, spend,
 )
 from fastser._core.tables.pieces cimport flatten, Piece, piece_count, source_of, starts_of, target_of, without_nulls
@@ -585,15 +585,18 @@ cdef Node* taken(Nodes self, Node* items, int64_t start, int64_t count, Place* p
 
 
 cdef Node* shown(Nodes self, Node* items, Node* mask, Place* place) except NULL:
-    """Items with null for what a mask of bools hides."""
+    """Items with null for what a mask of bools hides: two groups, since a bitmap of nulls would be lent as the frame's own memory."""
     cdef Values values = values_in(self, mask, place, "a mask")
     cdef const Piece* piece = <const Piece*> values.pieces.data
-    cdef Node* node = parent(self, NODE_NULLABLE, TAG_ARRAYS_OF, items.n, items)
+    cdef Node* node = new_node(self, NODE_GROUPS, TAG_ARRAYS_OF, items.n)
+    cdef Node** groups = new_children(self, node, 2)
     cdef uint8_t* bits
-    cdef Py_ssize_t i, k
+    cdef int64_t* indices
+    cdef Py_ssize_t i, k, count = 0
     cdef int64_t at
-    spend(self, items.n >> 3, place)
+    spend(self, items.n + (items.n >> 3), place)
     bits = <uint8_t*> arena(self, (items.n >> 3) + 1)
+    indices = <int64_t*> arena(self, items.n * sizeof(int64_t) + 1)
     for k in range(piece_count(&values.pieces)):
         if piece[k].node.kind != NODE_BYTES_OF_BOOL:
             refuse(place, "a masked array with a mask of fields")
@@ -601,5 +604,14 @@ cdef Node* shown(Nodes self, Node* items, Node* mask, Place* place) except NULL:
             at = target_of(&piece[k], i)
             if not (<const uint8_t*> piece[k].node.data)[source_of(&piece[k], i)]:
                 bits[at >> 3] |= <uint8_t> (1 << (at & 7))
+    for i in range(items.n):
+        if bit_at(bits, i):
+            indices[count] = i
+            count += 1
     node.data = bits
+    groups[0] = new_node(self, NODE_NULL, TAG_NONE, items.n - count)
+    groups[1] = parent(self, NODE_TAKE, TAG_ARRAYS_OF, count, items)
+    groups[1].data = indices
+    groups[1].width = 8
+    groups[1].made = 1
     return node

@@ -6,7 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 from fastser._core.c.buffer cimport Buffer, buffer_extend, buffer_release
 from fastser._core.c.stack cimport fastser_stack_short
 from fastser._core.decode.errors cimport too_deep
-from fastser._core.format.tags cimport TAG_ARRAY, TAG_ARRAY_RUN
+from fastser._core.format.tags cimport TAG_ARRAY, TAG_ARRAY_RUN, TAG_ARRAYS_OF
 from fastser._core.tables.kernels cimport fastser_offsets_64
 from fastser._core.tables.nodes cimport (
     arena, bit_at, bytes_at, Node, NODE_CONCAT, NODE_DICT, NODE_LONG_TEXT, NODE_NULL, NODE_NULLABLE, NODE_ROWS,
@@ -52,7 +52,7 @@ cdef int flatten(Nodes self, const Piece* given, Buffer* out, Place* place) exce
         return too_deep(self.d, True)
     while True:
         # Elements of arrays have a type also where there are none.
-        if node.kind == NODE_NULL or (piece.count == 0 and node.tag != TAG_ARRAY and node.tag != TAG_ARRAY_RUN):
+        if node.kind == NODE_NULL or (piece.count == 0 and node.tag not in (TAG_ARRAY, TAG_ARRAY_RUN, TAG_ARRAYS_OF)):
             return 0
         if node.kind < NODE_CONCAT:
             piece.node = node
