@@ -18,7 +18,7 @@ import numpy as np
 from fastser import errors, locate, numpy_classes
 from fastser._core.arrow.data import ArrowData
 from fastser._core.dumps import pack
-from fastser._core.search.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class
+from fastser._core.search.alike import PlacesByIndex, Seen, by_class, columns, leaves_by_class, repeated
 from fastser._core.values.dtypes import describe
 from fastser.fallback import Plan, declined, is_refusal, reduce, reference
 from fastser.hooks import MAPPINGS
@@ -309,6 +309,15 @@ class _Sorter:
             pile.objects = alike
         return True
 
+    def add_zones(self, times: list[Any], places: Sequence[Place], level: int) -> None:
+        """The time zones of all times of a node."""
+        self.content += [time.replace(tzinfo=None) for time in times]
+        for _, alike, indices in by_class([time.tzinfo for time in times], _LEAVES, _TIMES):
+            self.add(alike[0], locate.attribute, "tzinfo", places[indices[0]], True, level)
+            pile = self.piles["tzinfo", id(type(alike[0])), False]
+            pile.objects += alike[1:]
+            pile.places.extend([(places[i], locate.attribute, "tzinfo") for i in indices[1:]])
+
     def add_items(self, items: list[Any], word: Word, place: Place, level: int) -> None:
         """The items of a sequence."""
         for leaf, alike, indices in by_class(items, _LEAVES, _TIMES):
@@ -395,10 +404,10 @@ class _Walk:
         if (group := self.alike(pile)) is not None:
             return self.look_into(group, pile, level)
         groups: dict[tuple[Any, ...], _Group] = {}
-        for obj, place in zip(pile.objects, pile.places):
+        for obj, place, times in self.once_and_again(pile):
             known = self.seen.place(obj)
             if known is not None and obj is not _EMPTY:
-                self.meet_again(groups, pile, obj, place, known)
+                self.meet_again(groups, pile, obj, place, known, times)
                 continue
             if id(pile.cls) not in _NOT_NUMBERED:
                 self.seen.note(obj, place)
@@ -421,24 +430,37 @@ class _Walk:
                 self.fail(group, obj, path, errors.depth_exceeded(path, self.max_depth, decoding=False, stack=False))
         return [part for group in groups.values() for part in self.look_into(group, pile, level)]
 
+    def once_and_again(self, pile: _Pile) -> Iterator[tuple[Any, Place, int]]:
+        """The parts of a pile, their places, and how many they stand for: what comes again, comes a second time for all others."""
+        events = None
+        if id(pile.cls) not in _NOT_NUMBERED and (pile.cls is not tuple or all(pile.objects)):
+            # Nothing leads from a unit back to what holds it.
+            events = repeated(pile.objects, pile.places, id(pile.cls) in _UNITS)
+        if events is None:
+            yield from zip(pile.objects, pile.places, itertools.repeat(1))
+            return
+        for i, times in events:
+            yield pile.objects[i], pile.places[i], times
+
     def alike(self, pile: _Pile) -> _Group | None:
         """The parts of a pile as one group, all at once, where it is clear that none was met before and all take one plan."""
         if pile.level > self.max_depth or len(pile.objects) == 1 or (pile.cls is tuple and not all(pile.objects)):
             return None
         kind, reason = "native", ""
-        if id(pile.cls) not in _SEQUENCES and id(pile.cls) not in _MAPPINGS:
+        if id(pile.cls) not in _SEQUENCES and id(pile.cls) not in _MAPPINGS and id(pile.cls) not in _TIMES:
             if id(pile.cls) in locate.NATIVES or self.whole:
                 return None
             plan = self.parts.plan(pile.cls)
             if plan.kind not in ("FIELDS", "ROWS"):
                 return None
             kind, reason = plan.kind, plan.reason
-        if not self.seen.note_all(pile.objects, pile.places):
+        if id(pile.cls) not in _NOT_NUMBERED and not self.seen.note_all(pile.objects, pile.places):
             return None
         group = _Group(self.node(pile, pile.objects[0], pile.places[0], kind, reason))
         group.node.count = len(pile.objects)
         group.objects, group.places = pile.objects, pile.places
-        group.walks = itertools.repeat(iter(())) if id(pile.cls) in _SEQUENCES else map(self.parts.of, pile.objects)
+        at_once = id(pile.cls) in _SEQUENCES or id(pile.cls) in _TIMES
+        group.walks = itertools.repeat(iter(())) if at_once else map(self.parts.of, pile.objects)
         with suppress(Exception):  # what raises has no parts
             if kind == "FIELDS" and plan.has_dict and not plan.slots:
                 group.fields = [object.__getattribute__(obj, "__dict__") for obj in pile.objects]
@@ -474,7 +496,9 @@ class _Walk:
             pile.parent.children.append(node)
         return node
 
-    def meet_again(self, groups: "dict[tuple[Any, ...], _Group]", pile: _Pile, obj: Any, place: Place, earlier: Place) -> None:
+    def meet_again(
+        self, groups: "dict[tuple[Any, ...], _Group]", pile: _Pile, obj: Any, place: Place, earlier: Place, times: int
+    ) -> None:
         self.repeats = self.repeats or self.parts.of(obj) is not None
         above: Place | None = place
         while above is not None and above is not earlier:
@@ -485,10 +509,11 @@ class _Walk:
             reason = "leads back to" if contains_itself else "met before, at" if self.track_refs else "written again, as at"
             group = groups[key] = _Group(self.node(pile, obj, place, "REF", f"{reason} {errors.shorten(_path(earlier))}"))
             group.measured = False
-        group.node.count += 1
+        group.node.count += times
         if contains_itself and not self.track_refs:
             path = _path(earlier)
-            self.fail(group, obj, path, errors.contains_itself(path))
+            for _ in range(times):
+                self.fail(group, obj, path, errors.contains_itself(path))
 
     def look_into(self, group: _Group, pile: _Pile, level: int) -> list[_Pile]:
         """Sort the parts of a group into piles."""
@@ -502,6 +527,9 @@ class _Walk:
             at_once = sorter.add_sequences(group.objects, word, group.places)
         elif id(cls) in _MAPPINGS:
             at_once = sorter.add_records(group.objects, group.places, named=True)
+        elif id(cls) in _TIMES:
+            sorter.add_zones(group.objects, group.places, level)
+            at_once = True
         else:
             at_once = self.add_fields(sorter, cls, group, level)
         for obj, place, walk in () if at_once else zip(group.objects, group.places, group.walks):
@@ -509,8 +537,6 @@ class _Walk:
                 sorter.lengths.append(len(obj))
                 sorter.add_items(list(obj), word, place, level)
                 continue
-            elif id(cls) in _TIMES:
-                sorter.content.append(obj.replace(tzinfo=None))
             keyed = id(cls) not in _MAPPINGS or len(obj) <= _STEPS_LIMIT
             for part, step, argument in walk:
                 if step is locate.maker:

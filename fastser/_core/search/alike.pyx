@@ -121,14 +121,65 @@ def leaves_by_class(list items not None, frozenset leaves not None, frozenset ti
     return sorted
 
 
+def repeated(list objects not None, places, bint anywhere):
+    """Which of many objects come more than once.
+
+    Parameters
+    ----------
+    objects : list
+    places : list of tuple or PlacesByIndex
+        Where each is.
+    anywhere : bool
+        Whether it does not matter what they are parts of.
+
+    Returns
+    -------
+    list of [int, int] or None
+        Of each object, the index of the first and 1; and of those that come again, the index of the second and how often they
+        come from there on; by index. None if they are not all parts of one whole.
+    """
+    cdef PyObject** at = fastser_list_items(<PyObject*> objects)
+    cdef PyObject* whole = NULL
+    cdef dict again = {}
+    cdef list found = [], event
+    cdef Py_ssize_t i, n = len(objects)
+    if not anywhere:
+        if type(places) is PlacesByIndex:
+            if not (<PlacesByIndex> places).of_one:
+                return None
+        else:
+            for place in <list> places:
+                if whole != NULL and <PyObject*> (<tuple> place)[0] != whole:
+                    return None
+                whole = <PyObject*> (<tuple> place)[0]
+    for i in range(n):
+        key = <size_t> at[i]
+        known = again.get(key)
+        if known is None:
+            event = [i, 1]
+            again[key] = event, False
+            found.append(event)
+            continue
+        event, counted = <tuple> known
+        if counted:
+            event[1] = <Py_ssize_t> event[1] + 1
+        else:
+            event = [i, 1]
+            again[key] = event, True
+            found.append(event)
+    return found
+
+
 cdef class PlacesByIndex:
     """The places of the items of a sequence; each is made when it is first asked for, and stays the same."""
 
     cdef object place
     cdef object word
     cdef list made
+    cdef bint of_one    # whole
 
     def __init__(self, place, word, Py_ssize_t n):
+        self.of_one = True
         self.place = place
         self.word = word
         self.made = [None] * n
@@ -145,9 +196,11 @@ cdef class PlacesByIndex:
 
     def append(self, place):
         """Add a place of something else."""
+        self.of_one = False
         self.made.append(place)
 
     def extend(self, places):
+        self.of_one = False
         self.made.extend(places)
 
 
