@@ -1,6 +1,7 @@
 """Many objects at once, for `explain`: what they have in common, and where each of them was met."""
 
 from cpython.object cimport PyObject
+from libc.string cimport memset
 
 from fastser._core.c.capi cimport *
 from fastser._core.c.memo cimport Memo, MemoEntry, memo_entry, memo_release
@@ -76,10 +77,13 @@ def by_class(list items not None, frozenset leaves not None, frozenset times not
     cdef PyObject* t = NULL
     cdef dict found = {}
     cdef list alike = None, indices = None, sorted = []
-    cdef bint leaf = False, timed = False
+    cdef bint leaf = False, timed = False, was_leaf
     cdef Py_ssize_t i, n = len(items)
     for i in range(n):
-        if fastser_type(at[i]) != t or timed:
+        was_leaf = leaf
+        if timed and fastser_type(at[i]) == t:
+            leaf = (<object> at[i]).tzinfo is None
+        if fastser_type(at[i]) != t or leaf != was_leaf:
             t = fastser_type(at[i])
             timed = <size_t> t in times
             leaf = (<object> at[i]).tzinfo is None if timed else <size_t> t in leaves
@@ -140,9 +144,11 @@ def repeated(list objects not None, places, bint anywhere):
     """
     cdef PyObject** at = fastser_list_items(<PyObject*> objects)
     cdef PyObject* whole = NULL
-    cdef dict again = {}
     cdef list found = [], event
     cdef Py_ssize_t i, n = len(objects)
+    cdef Memo met
+    cdef MemoEntry* entry
+    memset(&met, 0, sizeof(met))
     if not anywhere:
         if type(places) is PlacesByIndex:
             if not (<PlacesByIndex> places).of_one:
@@ -152,21 +158,20 @@ def repeated(list objects not None, places, bint anywhere):
                 if whole != NULL and <PyObject*> (<tuple> place)[0] != whole:
                     return None
                 whole = <PyObject*> (<tuple> place)[0]
-    for i in range(n):
-        key = <size_t> at[i]
-        known = again.get(key)
-        if known is None:
-            event = [i, 1]
-            again[key] = event, False
-            found.append(event)
-            continue
-        event, counted = <tuple> known
-        if counted:
-            event[1] = <Py_ssize_t> event[1] + 1
-        else:
-            event = [i, 1]
-            again[key] = event, True
-            found.append(event)
+    try:
+        for i in range(n):
+            entry = memo_entry(&met, at[i])
+            if entry == NULL:
+                raise MemoryError()
+            if entry.value > 0:
+                event = <list> found[entry.value]
+                event[1] = <Py_ssize_t> event[1] + 1
+                continue
+            # -1: not met, -2: met once; else which event counts it, and the first of all does not.
+            entry.value = -2 if entry.value == -1 else len(found)
+            found.append([i, 1])
+    finally:
+        memo_release(&met)
     return found
 
 

@@ -174,7 +174,8 @@ cdef class Plain:
                     part = (fastser_list_items(o) if t == fastser_list_type else fastser_tuple_items(o))[i]
                     if not self.passes(part, LEVELS):
                         rest = Rest(self, BY_INDEX, i)
-                        rest.parts = list(container[i:])    # as they are now
+                        # As they are now.
+                        rest.parts = container[i:] if t == fastser_list_type else list(container[i:])
                         break
                     i += 1
             elif is_mapping(t):
