@@ -12,6 +12,7 @@ import sys
 import uuid
 import zoneinfo
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -584,3 +585,12 @@ def test_integers_of_many_digits_among_others():
         return value, MANY_DIGITS
 
     assert fastser.loads(fastser.dumps(function))() == function()
+
+
+@pytest.mark.parametrize("last", [Fraction(1, 3), [1], {"a": 1}, 5, "x", True], ids=repr)
+@pytest.mark.parametrize("n", [15, 16, 100, 10_000])
+def test_many_nones_and_little_else(n, last):
+    for items in ([None] * n + [last], [last] + [None] * n, [None] * n + [last, None, last, 2.5], [None] * (n // 2) + [last] + [None] * n):
+        frame = fastser.dumps(items)
+        assert fastser.loads(frame) == items
+        assert len(frame) < 400 + n / 4

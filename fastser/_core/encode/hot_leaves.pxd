@@ -14,7 +14,7 @@ from fastser._core.encode.state cimport (
 from fastser._core.format.columns cimport Columns, lent_truncate
 from fastser._core.format.tags cimport *
 from fastser._core.values.ints cimport int_run
-from fastser._core.values.kinds cimport is_hole
+from fastser._core.values.kinds cimport is_hole, kind_of, NUMBERED
 from fastser._core.values.text cimport (
     lent_size, surrogate_text_append, text_append, text_is_body, text_lend, TEXT_OK, text_run, TEXT_SURROGATES,
     utf8_room,
@@ -132,13 +132,19 @@ cdef inline Py_ssize_t encode_hot_run(Encoder* e, PyObject** items, Py_ssize_t n
     return 0
 
 
+cdef inline bint is_mostly_none(PyObject** items, Py_ssize_t k, Py_ssize_t n) noexcept:
+    """Whether k leading Nones are a run of their own: little follows, and not leaves that the Nones are holes among."""
+    cdef PyObject* t = fastser_type(items[k])
+    return k >= n - (n >> 3) and (kind_of(t) & NUMBERED != 0 or not rest_is_nullable(items + k, n - k, t, fastser_none))
+
+
 cdef inline Py_ssize_t encode_truth_run(Encoder* e, PyObject** items, Py_ssize_t n) except -1:
     """True, False and None: a bitmap, or two."""
     cdef Py_ssize_t k, missing = 0, size = (n + 7) >> 3
     cdef uint8_t* valid = <uint8_t*> room(buffer_extend(&e.columns.bits, 2 * size))
     k = truth_bits(items, n, valid, valid + size, &missing)
     e.columns.bits.size -= 2 * size
-    if not is_worth_it(k, n) or (missing == k and k < n):
+    if not is_worth_it(k, n) or (missing == k and k < n and not is_mostly_none(items, k, n)):
         return 0
     write_concat(e, k, n)
     if missing == k:
