@@ -591,6 +591,6 @@ def test_integers_of_many_digits_among_others():
 @pytest.mark.parametrize("n", [15, 16, 100, 10_000])
 def test_many_nones_and_little_else(n, last):
     for items in ([None] * n + [last], [last] + [None] * n, [None] * n + [last, None, last, 2.5], [None] * (n // 2) + [last] + [None] * n):
-        frame = fastser.dumps(items)
-        assert fastser.loads(frame) == items
-        assert len(frame) < 400 + n / 4
+        assert same(items, fastser.loads(fastser.dumps(items)))
+    if n >= 16 and type(last) in (Fraction, list, dict):
+        assert len(fastser.dumps([None] * n + [last])) < 200
