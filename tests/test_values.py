@@ -593,4 +593,4 @@ def test_many_nones_and_little_else(n, last):
     for items in ([None] * n + [last], [last] + [None] * n, [None] * n + [last, None, last, 2.5], [None] * (n // 2) + [last] + [None] * n):
         assert same(items, fastser.loads(fastser.dumps(items)))
     if n >= 16 and type(last) in (Fraction, list, dict):
-        assert len(fastser.dumps([None] * n + [last])) < 200
+        assert len(fastser.dumps([None] * n + [last])) < 200 + n / 4  # what backs them, and no bitmap
