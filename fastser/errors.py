@@ -334,6 +334,10 @@ def bad_dtype(expected: str, found: object) -> DecodeError:
     return DecodeError(f"malformed dtype: expected {expected}, found {reprlib.repr(found)}")
 
 
+def no_character(found: int) -> DecodeError:
+    return DecodeError(f"malformed text in an array: expected characters up to U+10FFFF, found {found:#x}")
+
+
 def dtype_unavailable(what: str) -> DecodeError:
     return DecodeError(f"this platform has no dtype for {what}: the array was written on another one")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastser import errors, fallback, standard_pandas
+from fastser import characters, errors, fallback, standard_pandas
 from fastser.fallback import DICT_ITEMS, LIST_ITEMS, STATE
 from fastser.hooks import NATIVE
 from fastser.ways import Way, attributes, bare, exact, no_arguments, one_of, plain
@@ -90,7 +90,12 @@ def _array(reconstruct: Any, cls: Any, code: Any, format: Any, items: Any) -> An
 
     if cls is not array.array:
         raise errors.unfit("the class array.array", cls)
-    return reconstruct(cls, exact(code, str), exact(format, int), exact(items, bytes))
+    made = reconstruct(cls, exact(code, str), exact(format, int), exact(items, bytes))
+    if made.typecode in ("u", "w") and made.itemsize == 4:  # copied unlooked at where the format is the machine's own
+        most = max(array.array("I", made.tobytes()), default=0)
+        if most > characters.LAST:
+            raise errors.unfit("characters up to U+10FFFF", hex(most))
+    return made
 
 
 def _struct_time(cls: Any, items: Any, named: Any) -> Any:

@@ -8,6 +8,7 @@ from libc.string cimport memcpy
 
 from fastser._core.c.capi cimport *
 from fastser._core.decode.bodies cimport BodyRead, copy_out, read_body
+from fastser._core.decode.characters cimport check_array
 from fastser._core.decode.errors cimport bad
 from fastser._core.decode.identity cimport referred, set_number
 from fastser._core.decode.read cimport next_data, read_varint
@@ -174,10 +175,15 @@ cdef inline PyObject* same_memory(Decoder* d, uint64_t index, ArrayForm* form, P
         fastser_decref(other)
 
 
+cdef inline bint may_hold_text(PyObject* descr) noexcept:
+    return fastser_descr_type_num(descr) in (cnp.NPY_UNICODE, cnp.NPY_VOID)
+
+
 cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t first, ArrayForm* form, int tag) except -1:
     """Arrays of plain memory, numbered from ``first`` on."""
     cdef Py_ssize_t itemsize = fastser_descr_itemsize(form.descr), nbytes, i
     cdef BodyRead piece
+    cdef bint looked_at = d.safe and may_hold_text(form.descr)
     if fastser_descr_has_objects(form.descr) or fastser_descr_has_subarray(form.descr):
         return bad(d, "a dtype of plain memory", "one that holds references or arrays")
     if itemsize == 0 and fastser_descr_type_num(form.descr) in (cnp.NPY_STRING, cnp.NPY_UNICODE):
@@ -190,6 +196,8 @@ cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t
             return bad(d, "a size that memory can have", "a larger one")
         read_run(d, out, n, form, nbytes)
         for i in range(n):
+            if looked_at:
+                check_array(d, out[i])
             set_number(d, first + i, out[i])
         return 0
     for i in range(n):
@@ -199,8 +207,24 @@ cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t
         else:
             read_body(d, nbytes, &piece, BODY_COPY)
             out[i] = new_array(d, form, &piece)
+        if looked_at:
+            check_array(d, out[i])
         set_number(d, first + i, out[i])
     return 0
+
+
+cdef inline int check_scalars(Decoder* d, Py_ssize_t n, PyObject* descr, const char* data, Py_ssize_t size) except -1:
+    cdef ArrayForm form
+    cdef PyObject* array
+    form.descr = descr
+    form.order = ORDER_C
+    form.ndim = 1
+    form.dims[0] = form.size = n
+    array = own_array(d, &form, data, size)    # an error's traceback may keep it
+    try:
+        return check_array(d, array)
+    finally:
+        fastser_decref(array)
 
 
 cdef inline int read_scalars(Decoder* d, PyObject** out, Py_ssize_t n, PyObject* descr) except -1:
@@ -212,6 +236,8 @@ cdef inline int read_scalars(Decoder* d, PyObject** out, Py_ssize_t n, PyObject*
         return bad(d, "a dtype of plain memory", "one that holds references")
     if (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
         return bad(d, f"{n} items of {itemsize} bytes", size)
+    if d.safe and may_hold_text(descr):
+        check_scalars(d, n, descr, data, size)
     aligned = <char*> malloc(itemsize + 16)
     if aligned == NULL:
         raise MemoryError()

@@ -57,6 +57,7 @@ cdef struct Decoder:
     PyObject** bodies         # long texts and bytes, made lazily; strong
     Buffer shapes             # of ShapeSeen
     PyObject* dtypes          # a list, or NULL; strong
+    PyObject* text_parts      # a dict of where dtypes hold text, by their ids, or NULL; strong
     PyObject* callables       # a list of classes and other callables, or NULL; strong
     PyObject* found           # the name of the last object that was found by its name and is no class, or NULL; strong
     PyObject* allowed         # what safe=True may rebuild, see inspection.check; NULL: everything; borrowed
@@ -99,6 +100,7 @@ cdef inline void decoder_begin(Decoder* d) noexcept nogil:
     d.texts = NULL
     d.bodies = NULL
     d.dtypes = NULL
+    d.text_parts = NULL
     d.callables = NULL
     d.found = NULL
     d.calling = 0
@@ -152,6 +154,7 @@ cdef inline void decoder_release(Decoder* d) noexcept:
         memo_release(&d.hashing.reopened)
         free(d.hashing)
     fastser_xdecref(d.dtypes)
+    fastser_xdecref(d.text_parts)
     fastser_xdecref(d.callables)
     fastser_xdecref(d.found)
     if d.places != NULL:
