@@ -101,6 +101,18 @@ cdef inline PyObject* new_array(Decoder* d, ArrayForm* form, BodyRead* piece) ex
     return own_array(d, form, piece.data, piece.size)
 
 
+cdef inline bint may_hold_text(PyObject* descr) noexcept:
+    return fastser_descr_type_num(descr) in (cnp.NPY_UNICODE, cnp.NPY_VOID)
+
+
+cdef inline int check_new(Decoder* d, PyObject* array) except -1:
+    """The array is let go of."""
+    try:
+        return check_array(d, array)
+    finally:
+        fastser_decref(array)
+
+
 cdef inline int read_run(Decoder* d, PyObject** out, Py_ssize_t n, ArrayForm* form, Py_ssize_t nbytes) except -1:
     """n small arrays, their elements in one body: over one copy of it."""
     cdef Py_ssize_t i
@@ -115,6 +127,9 @@ cdef inline int read_run(Decoder* d, PyObject** out, Py_ssize_t n, ArrayForm* fo
         base = own_array(d, &whole, piece.data, piece.size)
         piece.data = fastser_array_data(base)
     try:
+        if nbytes and d.safe and may_hold_text(form.descr):
+            flat_form(&whole, form.descr, form.size * n)
+            check_new(d, array_over(d, &whole, piece.data, base, False))
         for i in range(n):
             out[i] = array_over(d, form, piece.data + i * nbytes, base, not d.views)
     finally:
@@ -122,11 +137,15 @@ cdef inline int read_run(Decoder* d, PyObject** out, Py_ssize_t n, ArrayForm* fo
     return 0
 
 
-cdef inline void octets(ArrayForm* form, Py_ssize_t size) noexcept:
-    form.descr = fastser_plain[DTYPE_UINT8].descr
+cdef inline void flat_form(ArrayForm* form, PyObject* descr, Py_ssize_t size) noexcept:
+    form.descr = descr
     form.order = ORDER_C
     form.ndim = 1
     form.dims[0] = form.size = size
+
+
+cdef inline void octets(ArrayForm* form, Py_ssize_t size) noexcept:
+    flat_form(form, fastser_plain[DTYPE_UINT8].descr, size)
 
 
 cdef inline object memory_of(Decoder* d, BodyRead* piece):
@@ -175,10 +194,6 @@ cdef inline PyObject* same_memory(Decoder* d, uint64_t index, ArrayForm* form, P
         fastser_decref(other)
 
 
-cdef inline bint may_hold_text(PyObject* descr) noexcept:
-    return fastser_descr_type_num(descr) in (cnp.NPY_UNICODE, cnp.NPY_VOID)
-
-
 cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t first, ArrayForm* form, int tag) except -1:
     """Arrays of plain memory, numbered from ``first`` on."""
     cdef Py_ssize_t itemsize = fastser_descr_itemsize(form.descr), nbytes, i
@@ -196,8 +211,6 @@ cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t
             return bad(d, "a size that memory can have", "a larger one")
         read_run(d, out, n, form, nbytes)
         for i in range(n):
-            if looked_at:
-                check_array(d, out[i])
             set_number(d, first + i, out[i])
         return 0
     for i in range(n):
@@ -213,31 +226,19 @@ cdef inline int read_arrays(Decoder* d, PyObject** out, Py_ssize_t n, Py_ssize_t
     return 0
 
 
-cdef inline int check_scalars(Decoder* d, Py_ssize_t n, PyObject* descr, const char* data, Py_ssize_t size) except -1:
-    cdef ArrayForm form
-    cdef PyObject* array
-    form.descr = descr
-    form.order = ORDER_C
-    form.ndim = 1
-    form.dims[0] = form.size = n
-    array = own_array(d, &form, data, size)    # an error's traceback may keep it
-    try:
-        return check_array(d, array)
-    finally:
-        fastser_decref(array)
-
-
 cdef inline int read_scalars(Decoder* d, PyObject** out, Py_ssize_t n, PyObject* descr) except -1:
     cdef Py_ssize_t i, size = 0, itemsize = fastser_descr_itemsize(descr)
     cdef const char* data = next_data(d, &size)
     cdef char* aligned
+    cdef ArrayForm form
     if fastser_descr_has_objects(descr) or fastser_descr_has_subarray(descr) \
             or fastser_descr_type_num(descr) == STRING_DTYPE:
         return bad(d, "a dtype of plain memory", "one that holds references")
     if (itemsize and n > PY_SSIZE_T_MAX // itemsize) or size != n * itemsize:
         return bad(d, f"{n} items of {itemsize} bytes", size)
     if d.safe and may_hold_text(descr):
-        check_scalars(d, n, descr, data, size)
+        flat_form(&form, descr, n)
+        check_new(d, own_array(d, &form, data, size))    # a copy, since an error's traceback may keep it
     aligned = <char*> malloc(itemsize + 16)
     if aligned == NULL:
         raise MemoryError()
