@@ -5,8 +5,8 @@ reduces its objects as the type that it derives from does, so that the arguments
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memset
 
 from fastser._core.c.buffer cimport Buffer, buffer_append, buffer_release
 from fastser._core.c.refs cimport slots_free, slots_new
@@ -15,6 +15,7 @@ from fastser._core.decode.names cimport read_callable
 from fastser._core.decode.read cimport descend, read_varint
 from fastser._core.decode.state cimport Decoder
 from fastser._core.format.tags cimport *
+from fastser._core.tables.kernels cimport fastser_to_64
 from fastser._core.tables.nodes cimport (
     arena, AT_ITEM, bit_at, bytes_at, check_zone, concatenated, imported, leaf, new_children, new_node, Node, NODE_BINARY,
     NODE_BYTES_OF_BOOL, NODE_DATE, NODE_DICT, NODE_DURATION, NODE_FLOAT, NODE_GROUPS, NODE_INT, NODE_LIST, NODE_LONG_BINARY,
@@ -161,32 +162,15 @@ cdef int64_t* ints_in(Nodes self, Node* node, Place* place) except NULL:
     cdef Values values = values_in(self, node, place, "ints")
     cdef const Piece* piece = <const Piece*> values.pieces.data
     cdef int64_t* out
-    cdef const char* data
-    cdef Py_ssize_t i, k
-    cdef int64_t at, value
-    cdef int32_t four
-    cdef int16_t two
+    cdef Py_ssize_t k
     spend(self, node.n, place)
     out = <int64_t*> arena(self, node.n * sizeof(int64_t))
     for k in range(piece_count(&values.pieces)):
         if piece[k].node.kind != NODE_INT:
             bad(self.d, "ints", "other arguments of a call")
-        data = <const char*> piece[k].node.data
-        for i in range(piece[k].count):
-            at = source_of(&piece[k], i)
-            if piece[k].node.width == 0:
-                value = data[at] & 0x7F
-            elif piece[k].node.width == 1:
-                value = <signed char> data[at]
-            elif piece[k].node.width == 2:
-                memcpy(&two, data + at * 2, 2)
-                value = two
-            elif piece[k].node.width == 4:
-                memcpy(&four, data + at * 4, 4)
-                value = four
-            else:
-                memcpy(&value, data + at * 8, 8)
-            out[target_of(&piece[k], i)] = value
+        fastser_to_64(piece[k].node.width)(
+            <const char*> piece[k].node.data, piece[k].count, piece[k].src, piece[k].src_from, piece[k].dst, piece[k].dst_from,
+            <char*> out)
     return out
 
 

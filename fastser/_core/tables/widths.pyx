@@ -1,9 +1,10 @@
 """The type that values of several types have in common, where no value changes: what pyarrow takes together goes together here."""
 
-from libc.stdint cimport INT32_MIN, INT64_MAX, INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport INT32_MIN, INT64_MAX, INT64_MIN, int32_t, int64_t
 from libc.string cimport memcpy
 
 from fastser._core.c.buffer cimport Buffer
+from fastser._core.tables.kernels cimport fastser_to_64
 from fastser._core.tables.nodes cimport (
     arena, leaf, Node, NODE_DATE, NODE_DECIMAL, NODE_DURATION, NODE_FIXED, NODE_FLOAT, NODE_INT, NODE_LONG_DECIMAL,
     NODE_LONG_DURATION, NODE_TIMESTAMP, Nodes, Place, refuse, Span, spend,
@@ -62,30 +63,11 @@ cdef int some_of(const Node* node) noexcept:
 
 cdef int64_t int_at(const Node* node, int64_t i) noexcept:
     """Of an int, or of NumPy's numbers and times."""
-    cdef const char* at = <const char*> node.data + i * (node.width if node.width else 1)
-    cdef int16_t two
-    cdef int32_t four
-    cdef int64_t eight
-    cdef bint unsigned = node.kind == NODE_FIXED and some_of(node) == SOME_UNSIGNED
-    # One return each: the two sides of an `if` within an expression would be made one type first.
-    if node.kind == NODE_INT and node.width == 0:
-        return at[0] & 0x7F
-    if node.width == 1:
-        if unsigned:
-            return <uint8_t> at[0]
-        return <int8_t> at[0]
-    if node.width == 2:
-        memcpy(&two, at, 2)
-        if unsigned:
-            return <uint16_t> two
-        return two
-    if node.width == 4:
-        memcpy(&four, at, 4)
-        if unsigned:
-            return <uint32_t> four
-        return four
-    memcpy(&eight, at, 8)
-    return eight
+    cdef int64_t value
+    fastser_to_64(node.width)(<const char*> node.data, 1, NULL, i, NULL, 0, <char*> &value)
+    if node.kind == NODE_FIXED and node.width < 8 and some_of(node) == SOME_UNSIGNED:
+        value &= (<int64_t> 1 << 8 * node.width) - 1    # it was read as one with a sign
+    return value
 
 
 cdef int renew(Nodes self, Piece* piece, int kind, int width, const char* format, Place* place) except -1:
