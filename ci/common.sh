@@ -37,9 +37,26 @@ run_pytest() { (cd "$work" && "$python" -m pytest --rootdir "$root" -c "$root/py
 # run_core_tests ARGUMENT...: the tests marked "core", which need nothing but pytest and what fastser itself requires.
 run_core_tests() {
     local files
-    mapfile -t files < <(grep -l 'mark\.core' "$root"/tests/test_*.py)
+    mapfile -t files < <(core_test_files "$root")
     run_pytest -q -m core "${files[@]}" "$@"
 }
+
+# build_in_place SWITCH PACKAGE...: a copy of the tree built in place with a switch of setup.py, in an environment of its own with
+# what the core tests need and these; changes into the copy, from which the package is imported.
+build_in_place() {
+    check_tools
+    fresh "$1"
+    install "cython>=3.1" "numpy>=2.0" "setuptools>=77" cloudpickle pytest hypothesis "${@:2}"
+    cp -r "$root" "$work/tree"
+    cd "$work/tree"
+    find . -name '*.so' -delete
+    say "building"
+    env "FASTSER_$1=1" "$python" setup.py -q build_ext --inplace
+    export PYTHONPATH=$work/tree
+}
+
+# core_test_files TREE: those with tests marked "core".
+core_test_files() { grep -l 'mark\.core' "$1"/tests/test_*.py; }
 
 # what_is_tested: the versions that a figure depends on, of that environment.
 what_is_tested() { "$python" -c 'import platform, numpy; print(f"Python {platform.python_version()} with NumPy {numpy.__version__}")'; }
